@@ -1,0 +1,13 @@
+//! hearth: a Nostr relay with the wallet inside.
+//!
+//! Floors, from the ground up; each imports only downward (`ARCHITECTURE.md` has the map and the walks):
+//!
+//! * [`base`]: amounts, ids, clock, secrets, shutdown. `telemetry`: logs and metric families.
+//! * [`protocol`]: the wire format, pure. `kv`: the RocksDB wrapper. `pb`: generated gRPC types.
+//! * `store`: events on disk.
+//! * `live`: who is listening. `policy`: who may.
+//! * `relay`: what a message means. `wallet`: what a request pays. Neither knows the other.
+//! * `server`: sockets and HTTP. `config`: text to settings. `app`: joins everything. `cli`: commands.
+
+pub mod base;
+pub mod protocol;

@@ -1,0 +1,10 @@
+//! The wire format: pure functions over text and bytes. No I/O, no clock (time is an argument), no store.
+
+pub mod client_message;
+pub mod event;
+pub mod filter;
+pub mod json;
+pub mod kind;
+pub mod reason;
+pub mod relay_message;
+pub mod verify;

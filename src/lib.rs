@@ -10,4 +10,5 @@
 //! * `server`: sockets and HTTP. `config`: text to settings. `app`: joins everything. `cli`: commands.
 
 pub mod base;
+pub mod bench;
 pub mod protocol;

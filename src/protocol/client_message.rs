@@ -77,7 +77,7 @@ fn address(text: &str, reason: Reason) -> Malformed {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for ClientMessage<'a> {
+impl<'de> Deserialize<'de> for ClientMessage<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(MessageVisitor)
     }

@@ -20,9 +20,12 @@
 //! ```
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
@@ -55,9 +58,33 @@ impl Default for EventLimits {
 }
 
 /// A tag of a draft: its name and values.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(transparent)]
-pub struct Tag<'a>(#[serde(borrow)] pub SmallVec<[Text<'a>; 4]>);
+#[derive(Clone, Debug)]
+pub struct Tag<'a>(pub SmallVec<[Text<'a>; 4]>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Tag<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(TagVisitor(PhantomData))
+    }
+}
+
+struct TagVisitor<'a>(PhantomData<&'a ()>);
+
+impl<'de: 'a, 'a> Visitor<'de> for TagVisitor<'a> {
+    type Value = Tag<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tag: a list of strings")
+    }
+
+    /// The size of the message bounds the list.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tag<'a>, A::Error> {
+        let mut items = SmallVec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Tag(items))
+    }
+}
 
 impl Tag<'_> {
     /// The name (an empty text if there is none).
@@ -356,8 +383,8 @@ impl Event {
     }
 }
 
-impl std::fmt::Debug for Event {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.json())
     }
 }
@@ -464,12 +491,16 @@ impl<'a> Iterator for TagIter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nostr::{EventBuilder, JsonUtil, Keys, Kind, Tag as NostrTag};
+    use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag as NostrTag};
 
     fn signed(content: &str, tags: &[&[&str]]) -> String {
         let tags = tags.iter().map(|tag| NostrTag::parse(tag.iter().copied()).unwrap());
         let keys = Keys::generate();
-        EventBuilder::new(Kind::from(1), content).tags(tags).finalize(&keys).unwrap().as_json()
+        EventBuilder::new(Kind::from(1), content)
+            .tags(tags)
+            .finalize(&keys)
+            .map(|event| serde_json::to_string(&event).unwrap())
+            .unwrap()
     }
 
     #[test]

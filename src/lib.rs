@@ -11,4 +11,7 @@
 
 pub mod base;
 pub mod bench;
+pub mod config;
 pub mod protocol;
+pub mod server;
+pub mod telemetry;

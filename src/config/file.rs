@@ -51,6 +51,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 const DAY_S: u64 = 86_400;
+/// Above every rate that makes sense; `rates.enabled = false` says more clearly that there is none.
+const RATE_MAX: u64 = 10_000_000;
 
 section! {
     /// `[relay]`: where it listens and what it says about itself.
@@ -113,6 +115,10 @@ section! {
         count_max: u64 = 1_000_000, in 1..=100_000_000;
         /// Most keys that authenticate on one connection.
         auth_keys: u64 = 16, in 1..=1_000;
+        /// Most AUTH messages of a connection in a minute.
+        auth_per_minute: u64 = 10, in 1..=10_000;
+        /// How far the created_at of an AUTH may be from now.
+        auth_window_s: u64 = 600, in 10..=DAY_S;
         /// Most connections of one address (IPv6: of one /64).
         connections_per_ip: u64 = 64, in 1..=1_000_000;
         /// Most connections in all.
@@ -135,18 +141,44 @@ section! {
     Rates ["rates"] {
         /// Off: nobody is slowed down.
         enabled: bool = true;
-        /// Messages a second of one connection.
-        messages_per_connection: u64 = 500, in 1..=10_000_000;
-        /// Messages at once of one connection.
-        messages_per_connection_burst: u64 = 5_000, in 1..=10_000_000;
-        /// Events a second of one address.
-        events_per_ip: u64 = 500, in 1..=10_000_000;
-        /// Events at once of one address.
-        events_per_ip_burst: u64 = 5_000, in 1..=10_000_000;
-        /// Events a second of one public key.
-        events_per_key: u64 = 100, in 1..=10_000_000;
-        /// Events at once of one public key.
-        events_per_key_burst: u64 = 2_000, in 1..=10_000_000;
+        /// Events of one address, a second.
+        events_per_ip: u64 = 500, in 1..=RATE_MAX;
+        /// Events of one address, at once.
+        events_per_ip_burst: u64 = 5_000, in 1..=RATE_MAX;
+        /// Events of one connection, a second.
+        events_per_connection: u64 = 200, in 1..=RATE_MAX;
+        /// Events of one connection, at once.
+        events_per_connection_burst: u64 = 2_000, in 1..=RATE_MAX;
+        /// Events of one public key, a second.
+        events_per_key: u64 = 200, in 1..=RATE_MAX;
+        /// Events of one public key, at once.
+        events_per_key_burst: u64 = 2_000, in 1..=RATE_MAX;
+        /// REQs of one address; a COUNT counts as ten, a second.
+        queries_per_ip: u64 = 500, in 1..=RATE_MAX;
+        /// REQs of one address; a COUNT counts as ten, at once.
+        queries_per_ip_burst: u64 = 5_000, in 1..=RATE_MAX;
+        /// REQs of one connection; a COUNT counts as ten, a second.
+        queries_per_connection: u64 = 200, in 1..=RATE_MAX;
+        /// REQs of one connection; a COUNT counts as ten, at once.
+        queries_per_connection_burst: u64 = 2_000, in 1..=RATE_MAX;
+    }
+}
+
+section! {
+    /// `[access]`: who may read and write.
+    Access ["access"] {
+        /// REQ and COUNT only after a login (NIP-42).
+        login_to_read: bool = false;
+        /// EVENT only after a login (NIP-42).
+        login_to_write: bool = false;
+        /// If not empty: only events of these public keys are taken.
+        allowed_keys: Vec<String> = Vec::new();
+        /// Events of these public keys are refused.
+        denied_keys: Vec<String> = Vec::new();
+        /// If not empty: only events of these kinds are taken.
+        allowed_kinds: Vec<u64> = Vec::new(), in 0..=65_535;
+        /// Events of these kinds are refused.
+        denied_kinds: Vec<u64> = Vec::new(), in 0..=65_535;
     }
 }
 
@@ -201,6 +233,8 @@ pub struct File {
     pub limits: Limits,
     /// `[rates]`
     pub rates: Rates,
+    /// `[access]`
+    pub access: Access,
     /// `[store]`
     pub store: Store,
     /// `[wallet]`
@@ -221,6 +255,7 @@ impl Default for File {
             relay: Relay::default(),
             limits: Limits::default(),
             rates: Rates::default(),
+            access: Access::default(),
             store: Store::default(),
             wallet: Wallet::default(),
             admin: Admin::default(),
@@ -242,21 +277,31 @@ impl File {
         let (relay, relay_table) = Relay::read(&mut reader, &mut top);
         let (limits, limits_table) = Limits::read(&mut reader, &mut top);
         let (rates, rates_table) = Rates::read(&mut reader, &mut top);
+        let (access, access_table) = Access::read(&mut reader, &mut top);
         let (store, store_table) = Store::read(&mut reader, &mut top);
         let (wallet, wallet_table) = Wallet::read(&mut reader, &mut top);
         let (admin, admin_table) = Admin::read(&mut reader, &mut top);
         let (log, log_table) = Log::read(&mut reader, &mut top);
-        for table in [top, relay_table, limits_table, rates_table, store_table, wallet_table, admin_table, log_table] {
-            reader.finish(&table);
-        }
-        (Self { data, relay, limits, rates, store, wallet, admin, log }, reader.problems)
+        let tables = [relay_table, limits_table, rates_table, access_table, store_table, wallet_table, admin_table, log_table];
+        reader.finish(&top);
+        tables.iter().for_each(|table| reader.finish(table));
+        (Self { data, relay, limits, rates, access, store, wallet, admin, log }, reader.problems)
     }
 
     /// Every key that a file may have, with its full path.
     pub fn keys() -> Vec<&'static str> {
-        let sections =
-            [Relay::KEYS, Limits::KEYS, Rates::KEYS, Store::KEYS, Wallet::KEYS, Admin::KEYS, Log::KEYS].into_iter().flatten();
-        std::iter::once(&"data").chain(sections).copied().collect()
+        let sections = [
+            &["data"],
+            Relay::KEYS,
+            Limits::KEYS,
+            Rates::KEYS,
+            Access::KEYS,
+            Store::KEYS,
+            Wallet::KEYS,
+            Admin::KEYS,
+            Log::KEYS,
+        ];
+        sections.concat()
     }
 }
 

@@ -57,6 +57,13 @@ impl Value for Vec<String> {
     }
 }
 
+impl Value for Vec<u64> {
+    fn read(value: &DeValue<'_>, range: Option<&RangeInclusive<u64>>) -> Result<Self, String> {
+        let DeValue::Array(items) = value else { return Err("must be a list of whole numbers".to_owned()) };
+        items.iter().map(|item| u64::read(item.get_ref(), range).map_err(|words| format!("each {words}"))).collect()
+    }
+}
+
 /// One table of the file while it is read.
 pub(super) struct Table<'a> {
     path: &'static str,

@@ -4,4 +4,8 @@
 
 pub mod client_ip;
 pub mod frames;
+pub mod http;
+pub mod nip11;
+pub mod pages;
+pub mod router;
 pub mod slots;

@@ -12,6 +12,9 @@
 pub mod base;
 pub mod bench;
 pub mod config;
+pub mod live;
+pub mod policy;
 pub mod protocol;
+pub mod relay;
 pub mod server;
 pub mod telemetry;

@@ -290,17 +290,8 @@ impl File {
 
     /// Every key that a file may have, with its full path.
     pub fn keys() -> Vec<&'static str> {
-        let sections = [
-            &["data"],
-            Relay::KEYS,
-            Limits::KEYS,
-            Rates::KEYS,
-            Access::KEYS,
-            Store::KEYS,
-            Wallet::KEYS,
-            Admin::KEYS,
-            Log::KEYS,
-        ];
+        let sections =
+            [&["data"], Relay::KEYS, Limits::KEYS, Rates::KEYS, Access::KEYS, Store::KEYS, Wallet::KEYS, Admin::KEYS, Log::KEYS];
         sections.concat()
     }
 }

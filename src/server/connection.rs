@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -24,8 +23,10 @@ use super::slots::Slot;
 use crate::live::{Outbox, Outgoing};
 use crate::relay::{Peer, Session};
 
-/// What is read at once; it also bounds how long one connection acts before others have their turn.
+/// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
+/// A client that sends this much at once is acted for, and then others have their turn.
+const TURN_BYTES: usize = 4 * 1024;
 /// What is written at once.
 const BATCH_BYTES: usize = 64 * 1024;
 /// A scratch buffer that a large event has stretched is given back above this.
@@ -38,8 +39,8 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// After our close frame: how long the client may take to send its own.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The close frame itself must be out within this time, whatever else waits before it.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(20);
+/// The close frame itself must be out within this time, however much waits before it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// After the last write: how long what a client still sends is read away, so that it sees the close frame and not a reset.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 /// Close code "policy violation".
@@ -70,8 +71,8 @@ pub struct ConnectionConfig {
 }
 
 /// Serves a WebSocket until it is over.
-pub(super) async fn serve(upgraded: Upgraded, slot: Slot, shared: Arc<Shared>) {
-    let Upgraded { stream, early_bytes, client } = upgraded;
+pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
+    let Upgraded { stream, early_bytes, client, slot } = upgraded;
     let outbox = Outbox::new(shared.config.connection.outbox_bytes_max, Arc::clone(&shared.total));
     let session = shared.relay.session(Peer { ip: client.ip, host: client.host }, Arc::clone(&outbox));
     shared.metrics.connections_total.increment(1);
@@ -86,6 +87,8 @@ pub(super) async fn serve(upgraded: Upgraded, slot: Slot, shared: Arc<Shared>) {
         heard_at: now,
         pinged: false,
         took_at: now,
+        leave_at: None,
+        took_turn: false,
         stream,
         session,
         outbox,
@@ -94,6 +97,7 @@ pub(super) async fn serve(upgraded: Upgraded, slot: Slot, shared: Arc<Shared>) {
     };
     connection.session.on_open();
     connection.on_bytes(&mut early_bytes.to_vec());
+    drop(early_bytes);
     connection.run().await;
 }
 
@@ -140,7 +144,17 @@ struct Connection {
     pinged: bool,
     /// When the socket last took something, or last had nothing to take.
     took_at: Instant,
+    /// When this client is told that the process stops; once its outbox is closing: when it is cut off.
+    leave_at: Option<Instant>,
+    /// It sent so much that others come first now.
+    took_turn: bool,
     _slot: Slot,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.metrics.connections.decrement(1.0);
+    }
 }
 
 impl Connection {
@@ -148,13 +162,12 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let outbox = Arc::clone(&self.outbox);
         let mut farewell = pin!(shared.farewell.cancelled());
-        let mut told = false;
         let mut alarm = pin!(tokio::time::sleep_until(self.next_alarm()));
         let over = loop {
             if let Err(over) = self.write() {
                 break over;
             }
-            if self.pump() {
+            if self.pump() || std::mem::take(&mut self.took_turn) {
                 tokio::task::yield_now().await;
                 match poll_fn(|cx| Poll::Ready(self.poll_socket(cx))).await {
                     Poll::Ready(Err(over)) => break over,
@@ -170,9 +183,8 @@ impl Connection {
                 biased;
                 step = poll_fn(|cx| self.poll_socket(cx)) => step,
                 () = outbox.ready(), if is_idle_writer => Ok(()),
-                () = &mut farewell, if !told => {
-                    told = true;
-                    self.say_farewell().await;
+                () = &mut farewell, if self.leave_at.is_none() => {
+                    self.leave_at = Some(Instant::now() + shared.farewell_delay());
                     Ok(())
                 }
                 () = &mut alarm => {
@@ -214,6 +226,7 @@ impl Connection {
                 Poll::Ready(Err(_)) => Poll::Ready(Err(Over::Lost)),
                 Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Err(self.on_end_of_stream())),
                 Poll::Ready(Ok(())) => {
+                    self.took_turn = read.filled().len() >= TURN_BYTES;
                     self.on_bytes(read.filled_mut());
                     Poll::Ready(Ok(()))
                 }
@@ -281,20 +294,15 @@ impl Connection {
         self.phase = Phase::Ending { until: Instant::now() + LINGER_MAX };
     }
 
-    /// The process stops. Clients of a full relay are not sent away all in the same moment, since they all come back.
-    async fn say_farewell(&mut self) {
-        tokio::time::sleep(self.shared.farewell_delay()).await;
-        self.outbox.close(CLOSE_RESTART, "the relay restarts");
-    }
-
     /// When something must have happened.
     fn next_alarm(&self) -> Instant {
-        match self.phase {
-            Phase::Ending { until } | Phase::Closing { until } => until,
+        let due = match self.phase {
+            Phase::Ending { until } | Phase::Closing { until } => return until,
             Phase::Open if !self.unsent.is_empty() => self.took_at + WRITE_TIMEOUT,
             Phase::Open if self.pinged => self.heard_at + QUIET_MAX + PONG_TIMEOUT,
             Phase::Open => self.heard_at + QUIET_MAX,
-        }
+        };
+        self.leave_at.map_or(due, |leave_at| due.min(leave_at))
     }
 
     fn on_alarm(&mut self) -> Result<(), Over> {
@@ -302,23 +310,34 @@ impl Connection {
         if now < self.next_alarm() {
             return Ok(());
         }
-        match self.phase {
-            Phase::Open if self.unsent.is_empty() && !self.pinged => {
-                self.pinged = true;
-                frames::write_ping(&mut self.unsent);
-                self.took_at = now;
-                Ok(())
-            }
-            Phase::Open | Phase::Closing { .. } => Err(Over::Dead),
-            Phase::Ending { .. } => Err(Over::Done),
+        if self.phase != Phase::Open {
+            return Err(Over::Done);
         }
+        if self.leave_at.is_some_and(|leave_at| now >= leave_at) {
+            if self.outbox.is_closing() {
+                return Err(Over::Dead);
+            }
+            self.outbox.close(CLOSE_RESTART, "the relay restarts");
+            self.leave_at = Some(now + DRAIN_TIMEOUT);
+            return Ok(());
+        }
+        if !self.unsent.is_empty() || self.pinged {
+            return Err(Over::Dead);
+        }
+        self.pinged = true;
+        frames::write_ping(&mut self.unsent);
+        self.took_at = now;
+        Ok(())
     }
 
     /// Writes until the socket takes no more or nothing waits.
     fn write(&mut self) -> Result<(), Over> {
         if !self.unsent.is_empty() {
-            let sent = self.send_unsent()?;
-            if !sent {
+            if !self.send_unsent()? {
+                // Whoever is to be closed, because it is too slow, must not make that slow as well.
+                if self.leave_at.is_none() && self.outbox.is_closing() {
+                    self.leave_at = Some(Instant::now() + DRAIN_TIMEOUT);
+                }
                 return Ok(());
             }
         }
@@ -406,3 +425,6 @@ fn try_write_all(stream: &TcpStream, bytes: &[u8]) -> Result<usize, Over> {
     }
     Ok(sent)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CONNECTION,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::client_ip::{Network, client_ip};
 use super::router::{Route, route};
+use super::slots::Slot;
 
 /// How long a connection may stay in the HTTP phase, whatever it asks: people read pages, they do not live here.
 const HTTP_PHASE_MAX: Duration = Duration::from_secs(60);
@@ -57,6 +58,7 @@ pub(super) struct Upgraded {
     /// What the client sent right behind its request.
     pub(super) early_bytes: Bytes,
     pub(super) client: Client,
+    pub(super) slot: Slot,
 }
 
 /// Who asked for the upgrade.
@@ -72,10 +74,12 @@ pub(super) enum Ended {
     Done,
     /// No whole request came, or none that can be read.
     Refused,
+    /// The address has too many connections.
+    TooMany,
 }
 
 /// Serves one connection until it is a WebSocket or over.
-pub(super) async fn serve(stream: TcpStream, peer: IpAddr, site: Arc<Site>, config: Arc<HttpConfig>) -> Ended {
+pub(super) async fn serve(stream: TcpStream, peer: IpAddr, slot: Slot, site: Arc<Site>, config: Arc<HttpConfig>) -> Ended {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -83,12 +87,15 @@ pub(super) async fn serve(stream: TcpStream, peer: IpAddr, site: Arc<Site>, conf
         .max_buf_size(config.header_bytes_max)
         .max_headers(HEADERS_MAX)
         .half_close(false);
-    let front = Front { peer, site, config, upgrade: Mutex::new(None) };
+    let front = Front { peer, site, config, state: Mutex::new(State { slot, asked: Asked::Nothing }) };
     let phase = builder.serve_connection(TokioIo::new(stream), front).without_shutdown();
     match tokio::time::timeout(HTTP_PHASE_MAX, phase).await {
-        Ok(Ok(parts)) => match parts.service.upgrade.into_inner() {
-            Some(client) => Ended::WebSocket(Upgraded { stream: parts.io.into_inner(), early_bytes: parts.read_buf, client }),
-            None => Ended::Done,
+        Ok(Ok(parts)) => match parts.service.state.into_inner() {
+            State { slot, asked: Asked::WebSocket(client) } => {
+                Ended::WebSocket(Upgraded { stream: parts.io.into_inner(), early_bytes: parts.read_buf, client, slot })
+            }
+            State { asked: Asked::TooMuch, .. } => Ended::TooMany,
+            State { asked: Asked::Nothing, .. } => Ended::Done,
         },
         Ok(Err(_)) => Ended::Refused,
         Err(_) => Ended::Done,
@@ -100,8 +107,20 @@ struct Front {
     peer: IpAddr,
     site: Arc<Site>,
     config: Arc<HttpConfig>,
-    /// Set by the request that asked for a WebSocket; hyper then hands the socket back.
-    upgrade: Mutex<Option<Client>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    slot: Slot,
+    asked: Asked,
+}
+
+/// What became of the wish for a WebSocket.
+enum Asked {
+    Nothing,
+    /// hyper hands the socket back after its answer.
+    WebSocket(Client),
+    TooMuch,
 }
 
 impl Service<Request<Incoming>> for Front {
@@ -121,7 +140,12 @@ impl Front {
         if route == Route::WebSocket {
             let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| host.len() <= HOST_CHARS_MAX);
             let ip = client_ip(self.peer, headers, &self.config.trusted_proxies);
-            *self.upgrade.lock() = Some(Client { ip, host: host.map(str::to_owned) });
+            let mut state = self.state.lock();
+            if state.slot.belongs_to(ip).is_err() {
+                state.asked = Asked::TooMuch;
+                return text(StatusCode::TOO_MANY_REQUESTS, "too many connections from your address\n");
+            }
+            state.asked = Asked::WebSocket(Client { ip, host: host.map(str::to_owned) });
         }
         respond(route, request.headers().get(SEC_WEBSOCKET_KEY), &self.site)
     }
@@ -207,6 +231,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    use super::super::slots::Slots;
     use super::*;
 
     fn site() -> Arc<Site> {
@@ -228,8 +253,11 @@ mod tests {
             let bytes = response.into_body().collect().await.unwrap_or_else(|never| match never {}).to_bytes();
             assert_eq!(bytes, body.as_bytes(), "{route:?}");
         };
-        let cors =
-            [(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (ACCESS_CONTROL_ALLOW_HEADERS, "*"), (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS")];
+        let cors = [
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "*"),
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
+        ];
         let json = [&cors[..], &[(CONTENT_TYPE, "application/nostr+json"), (VARY, "Accept")]].concat();
         check(Route::Information, 200, "{\"name\":\"x\"}", &json).await;
         check(Route::Preflight, 204, "", &cors).await;
@@ -238,6 +266,10 @@ mod tests {
         check(Route::WrongMethod, 405, "only GET, HEAD and OPTIONS\n", &[(ALLOW, "GET, HEAD, OPTIONS")]).await;
         check(Route::WrongVersion, 426, "only WebSocket version 13\n", &[(SEC_WEBSOCKET_VERSION, "13")]).await;
         check(Route::BadUpgrade, 400, "this is no WebSocket handshake\n", &[]).await;
+    }
+
+    fn slot() -> Slot {
+        Slots::new(1, 1).take().unwrap_or_else(|_| unreachable!())
     }
 
     /// A connected pair: what a client holds, and what is served.
@@ -254,7 +286,7 @@ mod tests {
         let request = "GET / HTTP/1.1\r\nHost: Relay.Example:7777\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nX-Forwarded-For: 6.6.6.6\r\n\r\nearly";
         client.write_all(request.as_bytes()).await.unwrap();
-        let Ended::WebSocket(upgraded) = serve(served, peer.ip(), site(), config(Duration::from_secs(5))).await else {
+        let Ended::WebSocket(upgraded) = serve(served, peer.ip(), slot(), site(), config(Duration::from_secs(5))).await else {
             unreachable!("no upgrade");
         };
         assert_eq!(upgraded.client, Client { ip: peer.ip(), host: Some("Relay.Example:7777".into()) });
@@ -269,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_that_does_not_come_whole_in_time_is_cut_off() {
         let (mut client, served, peer) = pair().await;
-        let serving = tokio::spawn(serve(served, peer.ip(), site(), config(Duration::from_millis(200))));
+        let serving = tokio::spawn(serve(served, peer.ip(), slot(), site(), config(Duration::from_millis(200))));
         let dripping = async {
             for byte in b"GET / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
                 if client.write_all(&[*byte]).await.is_err() {
@@ -286,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_that_is_too_long_is_refused() {
         let (mut client, served, peer) = pair().await;
-        let serving = tokio::spawn(serve(served, peer.ip(), site(), config(Duration::from_secs(5))));
+        let serving = tokio::spawn(serve(served, peer.ip(), slot(), site(), config(Duration::from_secs(5))));
         let request = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(9_000));
         // The refusal may come, and close the socket, before all of it is written.
         let _ = client.write_all(request.as_bytes()).await;

@@ -98,8 +98,7 @@ impl Served {
     /// The numbers of what is on, ascending.
     pub fn nips(self) -> Vec<u16> {
         let always = [1, 9, 11, 40, 42, 70];
-        let mut nips: Vec<u16> =
-            always.into_iter().chain(self.count.then_some(45)).chain(self.wallet.then_some(47)).collect();
+        let mut nips: Vec<u16> = always.into_iter().chain(self.count.then_some(45)).chain(self.wallet.then_some(47)).collect();
         nips.sort_unstable();
         nips
     }

@@ -69,6 +69,11 @@ impl Registry {
         values.map(|value| self.counter(name, help, &[(label, value)]))
     }
 
+    /// Takes over a number that a part counts itself. To be called before [`Registry::render`].
+    pub fn take_over(&self, name: &'static str, help: &'static str, labels: &[(&'static str, &'static str)], total: u64) {
+        self.counter(name, help, labels).absolute(total);
+    }
+
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
         self.handle.render()
@@ -88,9 +93,7 @@ fn metadata() -> Metadata<'static> {
     Metadata::new("hearth", Level::INFO, None)
 }
 
-/// Verbs of clients, in the order of [`ServerMetrics::client_messages`].
-const CLIENT_VERBS: [&str; 6] = ["EVENT", "REQ", "CLOSE", "COUNT", "AUTH", "other"];
-/// Verbs of the relay, in the order of [`ServerMetrics::relay_messages`].
+/// Verbs of the relay, in the order of [`ServerMetrics::count_relay_message`].
 const RELAY_VERBS: [&str; 8] = ["EVENT", "OK", "EOSE", "CLOSED", "NOTICE", "AUTH", "COUNT", "other"];
 
 /// What the sockets count.
@@ -112,7 +115,6 @@ pub struct ServerMetrics {
     pub cut_dead: Counter,
     /// Cut off: it broke the WebSocket protocol or a limit of it.
     pub cut_protocol: Counter,
-    client_messages: [Counter; CLIENT_VERBS.len()],
     relay_messages: [Counter; RELAY_VERBS.len()],
 }
 
@@ -134,12 +136,6 @@ impl ServerMetrics {
             refused_handshake,
             cut_dead,
             cut_protocol,
-            client_messages: registry.counters(
-                "nostr_client_messages_total",
-                "Messages received from clients, by verb",
-                "verb",
-                CLIENT_VERBS,
-            ),
             relay_messages: registry.counters(
                 "nostr_relay_messages_total",
                 "Messages sent to clients, by verb",
@@ -149,25 +145,15 @@ impl ServerMetrics {
         }
     }
 
-    /// Counts a message of a client.
-    pub fn count_client_message(&self, text: &str) {
-        count(&self.client_messages, &CLIENT_VERBS, text);
-    }
-
     /// Counts a message to a client.
+    ///
+    /// The verb stands at its start, `["VERB"`, since hearth itself wrote it.
     pub fn count_relay_message(&self, text: &str) {
-        count(&self.relay_messages, &RELAY_VERBS, text);
-    }
-}
-
-/// Finds the verb at the start of a message, `["VERB"`, without parsing the rest; the last counter takes all others.
-fn count(counters: &[Counter], verbs: &[&str], text: &str) {
-    let verb = text.trim_start().strip_prefix('[').and_then(|rest| rest.trim_start().strip_prefix('"'));
-    let found = verb.and_then(|rest| {
-        verbs.iter().position(|verb| rest.strip_prefix(verb).is_some_and(|after| after.as_bytes().first() == Some(&b'"')))
-    });
-    if let Some(counter) = counters.get(found.unwrap_or(verbs.len() - 1)) {
-        counter.increment(1);
+        let verb = text.strip_prefix("[\"").and_then(|rest| rest.split_once('"')).map_or("", |(verb, _)| verb);
+        let place = RELAY_VERBS.iter().position(|known| *known == verb).unwrap_or(RELAY_VERBS.len() - 1);
+        if let Some(counter) = self.relay_messages.get(place) {
+            counter.increment(1);
+        }
     }
 }
 
@@ -233,22 +219,28 @@ mod tests {
     fn messages_are_counted_by_verb_and_only_by_known_ones() {
         let registry = Registry::new();
         let server = ServerMetrics::new(&registry);
-        for text in [r#"["REQ","a",{}]"#, r#" [ "REQ" ,"b",{}]"#, r#"["REQX"]"#, "", r#"["evil\"verb"]"#] {
-            server.count_client_message(text);
+        for text in [r#"["EVENT","s",{}]"#, r#"["EVENT","t",{}]"#, r#"["CLOSED","s",""]"#, "", r#"["evil\"verb"]"#, "[\"EVE"] {
+            server.count_relay_message(text);
         }
-        server.count_relay_message(r#"["EVENT","s",{}]"#);
-        server.count_relay_message(r#"["CLOSED","s",""]"#);
         let text = registry.render();
         for line in [
-            "nostr_client_messages_total{verb=\"REQ\"} 2",
-            "nostr_client_messages_total{verb=\"other\"} 3",
-            "nostr_relay_messages_total{verb=\"EVENT\"} 1",
+            "nostr_relay_messages_total{verb=\"EVENT\"} 2",
             "nostr_relay_messages_total{verb=\"CLOSED\"} 1",
+            "nostr_relay_messages_total{verb=\"other\"} 3",
             "relay_connections 0",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is missing in\n{text}");
         }
         assert!(!text.contains("evil"));
+    }
+
+    #[test]
+    fn what_others_count_is_taken_over_as_it_stands() {
+        let registry = Registry::new();
+        registry.take_over("nwc_requests_total", "Requests", &[("method", "pay_invoice"), ("result", "ok")], 7);
+        registry.take_over("nwc_requests_total", "Requests", &[("method", "pay_invoice"), ("result", "ok")], 9);
+        let text = registry.render();
+        assert!(text.contains("nwc_requests_total{method=\"pay_invoice\",result=\"ok\"} 9"), "{text}");
     }
 
     #[test]

@@ -11,4 +11,7 @@
 
 pub mod base;
 pub mod bench;
+pub mod live;
+pub mod policy;
 pub mod protocol;
+pub mod relay;

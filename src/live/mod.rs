@@ -14,6 +14,8 @@ pub mod keys;
 pub mod outbox;
 pub mod recent;
 pub mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub use fanout::{Live, LiveConfig};
 pub use outbox::{Outbox, Outgoing, TotalBytes};

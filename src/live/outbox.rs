@@ -191,9 +191,7 @@ impl Outbox {
     /// Whether a stored query may go on: less than half of the bound is waiting, and all outboxes together have room.
     pub fn has_room(&self) -> bool {
         let state = self.state.lock();
-        state.phase == Phase::Open
-            && state.bytes < self.max_bytes / 2
-            && (state.bytes <= FLOOR_BYTES || self.total.has_room(0))
+        state.phase == Phase::Open && state.bytes < self.max_bytes / 2 && (state.bytes <= FLOOR_BYTES || self.total.has_room(0))
     }
 
     fn is_ended(&self) -> bool {

@@ -290,7 +290,10 @@ mod tests {
         let many: Vec<_> = (0..4).map(|_| rates.connection(ip)).collect();
         let taken = many.iter().flat_map(|c| (0..5).map(move |_| c)).filter(|c| rates.take_event(c, &key(2)).is_ok()).count();
         assert_eq!(taken, 8, "the key's burst");
-        assert_eq!(words(rates.take_event(&rates.connection(ip), &key(3))), "rate-limited: too many events from this address, wait 1 s");
+        assert_eq!(
+            words(rates.take_event(&rates.connection(ip), &key(3))),
+            "rate-limited: too many events from this address, wait 1 s"
+        );
         rates.take_event(&rates.connection([10, 0, 0, 2].into()), &key(4)).unwrap();
         clock.set_ms(1_010_000);
         rates.take_event(&connection, &key(1)).unwrap();

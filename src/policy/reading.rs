@@ -25,7 +25,10 @@ pub fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), Reason> 
         }
         let longest = filter.longest_list();
         if longest > limits.filter_values {
-            return Err(Reason::invalid(format!("a filter has a list of {longest} values, at most {} are taken", limits.filter_values)));
+            return Err(Reason::invalid(format!(
+                "a filter has a list of {longest} values, at most {} are taken",
+                limits.filter_values
+            )));
         }
     }
     Ok(())
@@ -33,7 +36,8 @@ pub fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), Reason> 
 
 /// COUNT is refused where the answer would only be about wallet events that the filter may not see.
 pub fn check_count(filters: &[Filter]) -> Result<(), Reason> {
-    let lists_wallet = |filter: &Filter| filter.kinds.as_deref().is_some_and(|kinds| kinds.iter().any(|kind| kind::is_wallet(*kind)));
+    let lists_wallet =
+        |filter: &Filter| filter.kinds.as_deref().is_some_and(|kinds| kinds.iter().any(|kind| kind::is_wallet(*kind)));
     if filters.iter().any(|filter| !filter.names_someone() && lists_wallet(filter)) {
         return Err(Reason::restricted("wallet events are only counted for a filter that names authors, ids, #p or #e"));
     }

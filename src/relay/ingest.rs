@@ -3,10 +3,10 @@
 //! Each step costs more than the one before, and what is refused early costs nothing later: a duplicate, a stranger's message
 //! for a claimed key and everything that breaks a rule never cost a signature check.
 
+use super::Relay;
 use super::intake::Claim;
 use super::reply::Reply;
 use super::storage::Appended;
-use super::Relay;
 use crate::live::recent::Recent;
 use crate::policy::admission;
 use crate::policy::login::Login;

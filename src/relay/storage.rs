@@ -88,9 +88,5 @@ pub trait Storage: Send + Sync {
 pub trait Query: Send {
     /// Emits events until there are no more, `deadline` has passed, or `emit` breaks. The event that it breaks on counts as
     /// emitted.
-    fn run(
-        &mut self,
-        deadline: Instant,
-        emit: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>,
-    ) -> Result<Step, Unreadable>;
+    fn run(&mut self, deadline: Instant, emit: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>) -> Result<Step, Unreadable>;
 }

@@ -15,6 +15,8 @@ pub mod outbox;
 pub mod recent;
 pub mod subscription;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use fanout::{Live, LiveConfig};

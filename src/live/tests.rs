@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use nostr::{EventBuilder, JsonUtil, Keys, Kind, SecretKey, Tag, Timestamp};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,8 +10,9 @@ use super::fanout::{Live, LiveConfig};
 use super::outbox::{Outbox, Outgoing, TotalBytes};
 use super::recent::RecentLimits;
 use super::subscription::Subscription;
+use super::testing::{key_hex, packed, signed};
 use crate::base::clock::Clock;
-use crate::protocol::event::{Draft, Event, EventLimits};
+use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
 use crate::protocol::kind;
 
@@ -20,31 +20,19 @@ const NOW: u64 = 1_700_000_000;
 const KINDS: [u16; 8] = [0, 1, 3, 7, 1_059, 13_194, 20_001, 23_195];
 const TOPICS: [&str; 4] = ["nostr", "a", "", "A"];
 
-fn keys(number: u8) -> Keys {
-    let mut secret = [9_u8; 32];
-    secret[31] = number;
-    Keys::new(SecretKey::from_slice(&secret).unwrap())
-}
-
-fn hex(number: u8) -> String {
-    keys(number).public_key().to_hex()
-}
-
 fn random_event(rng: &mut ChaCha8Rng, ids: &[String]) -> Event {
     let mut tags: Vec<[String; 2]> = Vec::new();
     for _ in 0..rng.random_range(0..4) {
         tags.push(match rng.random_range(0..4) {
-            0 => ["p".into(), hex(rng.random_range(0..6))],
+            0 => ["p".into(), key_hex(rng.random_range(0..6))],
             1 => ["e".into(), ids.choose(rng).cloned().unwrap_or_else(|| "0".repeat(64))],
             2 => ["t".into(), (*TOPICS.choose(rng).unwrap()).into()],
-            _ => ["T".into(), hex(rng.random_range(0..6))],
+            _ => ["T".into(), key_hex(rng.random_range(0..6))],
         });
     }
-    let tags = tags.iter().map(|tag| Tag::parse(tag).unwrap());
-    let builder = EventBuilder::new(Kind::from(*KINDS.choose(rng).unwrap()), rng.random::<u64>().to_string()).tags(tags);
-    let created_at = Timestamp::from(NOW + rng.random_range(0..20));
-    let json = builder.custom_created_at(created_at).finalize(&keys(rng.random_range(0..6))).unwrap().as_json();
-    Draft::parse(&json).unwrap().pack(&EventLimits::default()).unwrap()
+    let (author, kind) = (rng.random_range(0..6), *KINDS.choose(rng).unwrap());
+    let created_at = NOW + rng.random_range(0..20);
+    packed(&signed(author, kind, created_at, &tags, &rng.random::<u64>().to_string()))
 }
 
 fn random_filter(rng: &mut ChaCha8Rng, ids: &[String]) -> Filter {
@@ -56,12 +44,12 @@ fn random_filter(rng: &mut ChaCha8Rng, ids: &[String]) -> Filter {
     for _ in 0..rng.random_range(0..3) {
         let (key, value) = match rng.random_range(0..9) {
             0 => ("kinds", several(rng, &mut |rng| (*KINDS.choose(rng).unwrap()).into())),
-            1 => ("authors", several(rng, &mut |rng| hex(rng.random_range(0..6)).into())),
+            1 => ("authors", several(rng, &mut |rng| key_hex(rng.random_range(0..6)).into())),
             2 => ("ids", several(rng, &mut |rng| ids.choose(rng).cloned().unwrap_or_else(|| "1".repeat(64)).into())),
-            3 => ("#p", several(rng, &mut |rng| hex(rng.random_range(0..6)).into())),
+            3 => ("#p", several(rng, &mut |rng| key_hex(rng.random_range(0..6)).into())),
             4 => ("#e", several(rng, &mut |rng| ids.choose(rng).cloned().unwrap_or_else(|| "2".repeat(64)).into())),
             5 => ("#t", several(rng, &mut |rng| (*TOPICS.choose(rng).unwrap()).into())),
-            6 => ("#T", several(rng, &mut |rng| hex(rng.random_range(0..6)).into())),
+            6 => ("#T", several(rng, &mut |rng| key_hex(rng.random_range(0..6)).into())),
             7 => ("since", (NOW + rng.random_range(0..20)).into()),
             _ => ("until", (NOW + rng.random_range(0..20)).into()),
         };
@@ -155,7 +143,7 @@ fn subscribing_and_publishing_from_many_threads_leaves_a_clean_index() {
             });
         }
         for _ in 0..2 {
-            scope.spawn(|| (0..4_000).for_each(|round: u64| drop(live.publish(round, &events[round as usize % events.len()]))));
+            scope.spawn(|| (0..4_000_u64).zip(events.iter().cycle()).map(|(seq, event)| live.publish(seq, event)).sum::<usize>());
         }
     });
     assert_eq!((live.subscriptions(), live.index_size(), total.used()), (0, (0, 0), 0));
@@ -193,7 +181,7 @@ fn the_memory_of_wallet_messages_is_bounded_and_finds_what_comparing_everything_
     }
     assert!(found_some > 20);
     clock.set_ms(NOW * 1_000 + 60_000);
-    let anyone: Filter = serde_json::from_value(serde_json::json!({"authors": (0..6).map(hex).collect::<Vec<_>>()})).unwrap();
+    let anyone: Filter = serde_json::from_value(serde_json::json!({"authors": (0..6).map(key_hex).collect::<Vec<_>>()})).unwrap();
     assert!(live.recent().find(&anyone).is_empty());
     assert_eq!(live.recent().bytes(), 0);
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use nostr::{EventBuilder, JsonUtil, Keys, Kind, SecretKey, Tag, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
 use crate::base::clock::Clock;
 use crate::base::hex32::EventId;
+use crate::live::testing;
+pub(super) use crate::live::testing::{key_hex, packed};
 use crate::live::{Live, LiveConfig, Outbox, Outgoing, TotalBytes};
 use crate::policy::rate::Ticker;
 use crate::policy::{Home, Limits, Policy, RateConfig, Rules};
-use crate::protocol::event::{Draft, Event, EventLimits, EventRef};
+use crate::protocol::event::{Event, EventRef};
 use crate::protocol::filter::Filter;
 use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Unreadable};
 use crate::relay::{Intake, NoIntake, Parts, Peer, Relay, Session, Stats};
@@ -22,33 +23,14 @@ use crate::relay::{Intake, NoIntake, Parts, Peer, Relay, Session, Stats};
 /// Unix seconds at which every test begins.
 pub(super) const NOW: u64 = 1_700_000_000;
 
-/// A key made from a number.
-pub(super) fn keys(number: u8) -> Keys {
-    let mut secret = [7_u8; 32];
-    secret[31] = number;
-    Keys::new(SecretKey::from_slice(&secret).unwrap())
-}
-
-/// The public key of that number in hex.
-pub(super) fn key_hex(number: u8) -> String {
-    keys(number).public_key().to_hex()
-}
-
 /// A signed event as JSON.
 pub(super) fn signed(author: u8, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> String {
-    let tags = tags.iter().map(|tag| Tag::parse(tag.iter().copied()).unwrap());
-    let builder = EventBuilder::new(Kind::from(kind), content).tags(tags).custom_created_at(Timestamp::from(created_at));
-    builder.finalize(&keys(author)).unwrap().as_json()
+    testing::signed(author, kind, created_at, tags, content)
 }
 
 /// A note of now.
 pub(super) fn note(author: u8, content: &str) -> String {
     signed(author, 1, NOW, &[], content)
-}
-
-/// The packed form.
-pub(super) fn packed(json: &str) -> Event {
-    Draft::parse(json).unwrap().pack(&EventLimits::default()).unwrap()
 }
 
 /// The id in a signed event.

@@ -14,6 +14,10 @@ pub mod keys;
 pub mod outbox;
 pub mod recent;
 pub mod subscription;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use fanout::{Live, LiveConfig};
 pub use outbox::{Outbox, Outgoing, TotalBytes};

@@ -144,10 +144,6 @@ impl Subscription {
         Ok(())
     }
 
-    pub(super) fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox
-    }
-
     fn hold(&self, gate: &mut Gate, seq: u64, event: &Event) -> Result<bool, Lost> {
         let bytes = event.bytes().len();
         if gate.pending.len() >= self.limits.events || gate.bytes + bytes > self.limits.bytes {

@@ -14,6 +14,8 @@ pub mod reply;
 pub mod session;
 pub mod stats;
 pub mod storage;
+#[cfg(test)]
+mod tests;
 mod verbs;
 
 use std::net::IpAddr;

@@ -10,6 +10,7 @@ use super::reply::Reply;
 use super::stats::Verb;
 use super::verbs;
 use super::{Peer, Relay};
+use crate::base::hex32::EventId;
 use crate::live::{Outbox, Subscription};
 use crate::policy::login::{Home, Login};
 use crate::policy::rate::ConnectionRates;
@@ -112,17 +113,22 @@ impl Session {
         }
     }
 
-    pub(super) fn reply(&self, id: crate::base::hex32::EventId) -> Reply {
+    pub(super) fn reply(&self, id: EventId) -> Reply {
         Reply::to_client(&self.outbox, id, &self.relay.counters)
     }
 
-    /// Refuses a REQ or COUNT. `CLOSED` says that no subscription of that id is open, so one that was is ended.
+    /// Refuses a REQ. `CLOSED` says that no subscription of that id is open, so one that was is ended.
     pub(super) fn refuse(&mut self, id: &str, reason: &Reason) {
+        self.end_subscription(id);
+        self.refuse_query(id, reason);
+    }
+
+    /// Refuses what has no subscription (COUNT).
+    pub(super) fn refuse_query(&self, id: &str, reason: &Reason) {
         self.relay.counters.refusal(reason.prefix);
         if id.len() > ECHOED_ID_BYTES {
             return self.notice(reason);
         }
-        self.end_subscription(id);
         self.outbox.push_text(relay_message::closed(id, reason));
     }
 

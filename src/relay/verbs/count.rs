@@ -10,14 +10,14 @@ use crate::relay::session::Session;
 use crate::relay::stats::Verb;
 use crate::relay::storage::{Count, Unreadable};
 
-pub(in crate::relay) fn run(session: &mut Session, id: &str, filters: Vec<Filter>) {
+pub(in crate::relay) fn run(session: &Session, id: &str, filters: Vec<Filter>) {
     session.relay.counters.message(Verb::Count);
     if let Err(reason) = check(session, id, &filters) {
-        return session.refuse(id, &reason);
+        return session.refuse_query(id, &reason);
     }
     match visible(&session.relay, &filters) {
         Ok(counted) => session.outbox.push_text(relay_message::count(id, counted.count, counted.approximate)),
-        Err(Unreadable) => session.refuse(id, &Reason::error("the store could not be read")),
+        Err(Unreadable) => session.refuse_query(id, &Reason::error("the store could not be read")),
     }
 }
 

@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // The command line prints replies as JSON exactly as they are defined.
         .message_attribute(".", "#[derive(serde::Serialize)]")
         // It holds a secret; `pb` gives it a Debug that says nothing.
-        .skip_debug([".hearth.admin.v1.ConnectReply"])
+        .skip_debug([".hearth.admin.v1.MakeConnectionReply"])
         .emit_rerun_if_changed(false)
         .compile_fds(files)?;
     Ok(())

@@ -11,4 +11,6 @@
 
 pub mod base;
 pub mod bench;
+pub mod pb;
 pub mod protocol;
+pub mod wallet;

@@ -13,39 +13,21 @@ use nostr::nips::nip44::v2::{self, ConversationKey};
 use secp256k1::Keypair;
 
 use crate::base::hex32::PublicKey;
+use crate::wallet::terms::Scheme;
 
 /// Longest ciphertext that is decoded; above the largest event that the relay takes by default.
 const CIPHERTEXT_MAX_BYTES: usize = 131_072;
 /// First byte of a NIP-44 payload of version 2.
 const VERSION_2: u8 = 2;
 
-/// A way of encrypting.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Scheme {
-    /// NIP-44 version 2.
-    Nip44,
-    /// NIP-04: AES-CBC without authentication.
-    Nip04,
+/// The scheme whose shape a ciphertext has.
+pub fn scheme_of(ciphertext: &str) -> Scheme {
+    if ciphertext.contains("?iv=") { Scheme::Nip04 } else { Scheme::Nip44 }
 }
 
-impl Scheme {
-    /// The scheme whose shape a ciphertext has.
-    pub fn of_shape(ciphertext: &str) -> Self {
-        if ciphertext.contains("?iv=") { Self::Nip04 } else { Self::Nip44 }
-    }
-
-    /// The word in `encryption` tags.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Nip44 => "nip44_v2",
-            Self::Nip04 => "nip04",
-        }
-    }
-
-    /// The scheme of that word.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Nip44, Self::Nip04].into_iter().find(|scheme| scheme.as_str() == word)
-    }
+/// The scheme that a word in an `encryption` tag names.
+pub fn scheme_named(word: &str) -> Option<Scheme> {
+    [Scheme::Nip44, Scheme::Nip04].into_iter().find(|scheme| scheme.as_str() == word)
 }
 
 /// The one text for every request that cannot be decrypted.
@@ -65,16 +47,16 @@ pub struct BadPeer;
 
 /// The keys between one wallet key and one client, computed once.
 pub struct Envelope {
-    secret: nostr::SecretKey,
-    peer: nostr::PublicKey,
+    secret: nostr::key::SecretKey,
+    peer: nostr::key::PublicKey,
     conversation: ConversationKey,
 }
 
 impl Envelope {
     /// The envelope between our key and a client's.
     pub fn new(ours: &Keypair, peer: &PublicKey) -> Result<Self, BadPeer> {
-        let secret = nostr::SecretKey::from_slice(&ours.secret_bytes()).map_err(|_| BadPeer)?;
-        let peer = nostr::PublicKey::from_slice(&peer.0).map_err(|_| BadPeer)?;
+        let secret = nostr::key::SecretKey::from_slice(&ours.secret_bytes()).map_err(|_| BadPeer)?;
+        let peer = nostr::key::PublicKey::from_slice(&peer.0).map_err(|_| BadPeer)?;
         let conversation = ConversationKey::derive(&secret, &peer).map_err(|_| BadPeer)?;
         Ok(Self { secret, peer, conversation })
     }
@@ -84,7 +66,7 @@ impl Envelope {
         if ciphertext.len() > CIPHERTEXT_MAX_BYTES {
             return Err(Undecryptable);
         }
-        let scheme = Scheme::of_shape(ciphertext);
+        let scheme = scheme_of(ciphertext);
         let plaintext = match scheme {
             Scheme::Nip04 => nip04::decrypt_to_bytes(&self.secret, &self.peer, ciphertext).map_err(|_| Undecryptable)?,
             Scheme::Nip44 => self.open_nip44(ciphertext)?,
@@ -151,8 +133,8 @@ mod tests {
     #[test]
     fn what_other_programs_sealed_is_opened() {
         let (wallet, _) = pair();
-        let theirs = nostr::SecretKey::from_slice(&[2; 32]).unwrap();
-        let ours = nostr::Keys::new(nostr::SecretKey::from_slice(&[1; 32]).unwrap()).public_key();
+        let theirs = nostr::key::SecretKey::from_slice(&[2; 32]).unwrap();
+        let ours = nostr::key::Keys::new(nostr::key::SecretKey::from_slice(&[1; 32]).unwrap()).public_key();
         let new = nostr::nips::nip44::encrypt(&theirs, &ours, "new", nostr::nips::nip44::Version::V2).unwrap();
         assert_eq!(wallet.open(&new), Ok((Scheme::Nip44, "new".to_owned())));
         let old = nip04::encrypt(&theirs, &ours, "old").unwrap();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wallet::terms;
+
 /// A method that can be granted to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
@@ -37,8 +39,8 @@ impl Method {
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::PayInvoice => "pay_invoice",
-            Self::MakeInvoice => "make_invoice",
+            Self::PayInvoice => terms::Method::PayInvoice.as_str(),
+            Self::MakeInvoice => terms::Method::MakeInvoice.as_str(),
             Self::LookupInvoice => "lookup_invoice",
             Self::ListTransactions => "list_transactions",
             Self::GetBalance => "get_balance",

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::error::{ErrorCode, WireError};
+use super::error::other;
 use super::method::Method;
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash};
 use crate::protocol::json::error_words;
+use crate::wallet::terms::{ErrorCode, Refusal};
 
 /// Longest method name that is repeated to a client.
 const METHOD_NAME_MAX_CHARS: usize = 64;
@@ -122,9 +123,9 @@ struct Raw<'a> {
 
 impl<'a> Request<'a> {
     /// Reads the outer object.
-    pub fn parse(plaintext: &'a str) -> Result<Self, WireError> {
+    pub fn parse(plaintext: &'a str) -> Result<Self, Refusal> {
         let raw: Raw<'a> =
-            serde_json::from_str(plaintext).map_err(|error| WireError::other(format!("request: {}", error_words(&error))))?;
+            serde_json::from_str(plaintext).map_err(|error| other(format!("request: {}", error_words(&error))))?;
         Ok(Self { method: raw.method, params: raw.params })
     }
 
@@ -134,13 +135,13 @@ impl<'a> Request<'a> {
     }
 
     /// The method, where it is known here.
-    pub fn method(&self) -> Result<Method, WireError> {
+    pub fn method(&self) -> Result<Method, Refusal> {
         Method::parse(&self.method)
-            .ok_or_else(|| WireError::new(ErrorCode::NotImplemented, format!("this wallet does not do \"{}\"", self.result_type())))
+            .ok_or_else(|| Refusal::new(ErrorCode::NotImplemented, format!("this wallet does not do \"{}\"", self.result_type())))
     }
 
     /// Reads the parameters of a known method.
-    pub fn call(&self, method: Method) -> Result<Call, WireError> {
+    pub fn call(&self, method: Method) -> Result<Call, Refusal> {
         match method {
             Method::PayInvoice => self.params::<RawPay>()?.check().map(Call::PayInvoice),
             Method::MakeInvoice => self.params::<RawMake>()?.check().map(Call::MakeInvoice),
@@ -152,9 +153,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn params<T: DeserializeOwned + Default>(&self) -> Result<T, WireError> {
+    fn params<T: DeserializeOwned + Default>(&self) -> Result<T, Refusal> {
         let Some(params) = self.params else { return Ok(T::default()) };
-        serde_json::from_str(params.get()).map_err(|error| WireError::other(format!("params: {}", error_words(&error))))
+        serde_json::from_str(params.get()).map_err(|error| other(format!("params: {}", error_words(&error))))
     }
 }
 
@@ -166,8 +167,8 @@ struct RawPay {
 }
 
 impl RawPay {
-    fn check(self) -> Result<PayInvoice, WireError> {
-        let invoice = self.invoice.ok_or_else(|| WireError::other("params: pay_invoice needs an invoice"))?;
+    fn check(self) -> Result<PayInvoice, Refusal> {
+        let invoice = self.invoice.ok_or_else(|| other("params: pay_invoice needs an invoice"))?;
         Ok(PayInvoice {
             invoice: strip(&invoice)?,
             amount_msat: self.amount.map(amount).transpose()?,
@@ -186,10 +187,10 @@ struct RawMake {
 }
 
 impl RawMake {
-    fn check(self) -> Result<MakeInvoice, WireError> {
-        let amount_msat = amount(self.amount.ok_or_else(|| WireError::other("params: make_invoice needs an amount in msat"))?)?;
+    fn check(self) -> Result<MakeInvoice, Refusal> {
+        let amount_msat = amount(self.amount.ok_or_else(|| other("params: make_invoice needs an amount in msat"))?)?;
         if self.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_MAX_BYTES) {
-            return Err(WireError::other("params: description is longer than 639 bytes, the most that an invoice can carry"));
+            return Err(other("params: description is longer than 639 bytes, the most that an invoice can carry"));
         }
         let description_hash = match self.description_hash.as_deref() {
             None | Some("") => None,
@@ -212,12 +213,12 @@ struct RawLookup {
 }
 
 impl RawLookup {
-    fn check(self) -> Result<Lookup, WireError> {
+    fn check(self) -> Result<Lookup, Refusal> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         match (given(self.payment_hash), given(self.invoice)) {
             (Some(hash), _) => hex("payment_hash", &hash).map(Lookup::Hash),
             (None, Some(invoice)) => strip(&invoice).map(Lookup::Invoice),
-            (None, None) => Err(WireError::other("params: lookup_invoice needs a payment_hash or an invoice")),
+            (None, None) => Err(other("params: lookup_invoice needs a payment_hash or an invoice")),
         }
     }
 }
@@ -246,33 +247,33 @@ impl From<RawList> for ListTransactions {
     }
 }
 
-fn amount(msat: u64) -> Result<Msat, WireError> {
-    Msat::new(msat).map_err(|error| WireError::other(format!("params: {error}")))
+fn amount(msat: u64) -> Result<Msat, Refusal> {
+    Msat::new(msat).map_err(|error| other(format!("params: {error}")))
 }
 
-fn hex(name: &str, text: &str) -> Result<Hex32, WireError> {
-    Hex32::parse(&text.to_ascii_lowercase()).map_err(|_| WireError::other(format!("params: {name} must be 64 hex digits")))
+fn hex(name: &str, text: &str) -> Result<Hex32, Refusal> {
+    Hex32::parse(&text.to_ascii_lowercase()).map_err(|_| other(format!("params: {name} must be 64 hex digits")))
 }
 
 /// An invoice as wallets paste it: with spaces around it and `lightning:` before it.
-fn strip(invoice: &str) -> Result<String, WireError> {
+fn strip(invoice: &str) -> Result<String, Refusal> {
     let invoice = invoice.trim();
     let bare = match invoice.get(..10) {
         Some(scheme) if scheme.eq_ignore_ascii_case("lightning:") => &invoice[10..],
         _ => invoice,
     };
     match bare.len() {
-        0 => Err(WireError::other("params: the invoice is empty")),
+        0 => Err(other("params: the invoice is empty")),
         1..=INVOICE_MAX_BYTES => Ok(bare.to_owned()),
-        _ => Err(WireError::other(format!("params: the invoice is longer than {INVOICE_MAX_BYTES} bytes"))),
+        _ => Err(other(format!("params: the invoice is longer than {INVOICE_MAX_BYTES} bytes"))),
     }
 }
 
-fn metadata(raw: Option<Box<RawValue>>) -> Result<Option<String>, WireError> {
+fn metadata(raw: Option<Box<RawValue>>) -> Result<Option<String>, Refusal> {
     let Some(raw) = raw else { return Ok(None) };
     let text = raw.get();
     if !text.starts_with('{') {
-        return Err(WireError::other("params: metadata must be an object"));
+        return Err(other("params: metadata must be an object"));
     }
     Ok((text.chars().count() <= METADATA_MAX_CHARS).then(|| text.to_owned()))
 }
@@ -281,7 +282,7 @@ fn metadata(raw: Option<Box<RawValue>>) -> Result<Option<String>, WireError> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Call, WireError> {
+    fn read(text: &str) -> Result<Call, Refusal> {
         let request = Request::parse(text)?;
         request.call(request.method()?)
     }
@@ -324,7 +325,7 @@ mod tests {
             let text = format!("{{\"method\":\"make_invoice\",\"params\":{{\"amount\":1,\"metadata\":{{\"a\":\"{filler}\"}}}}}}");
             match read(&text) {
                 Ok(Call::MakeInvoice(make)) => make.metadata,
-                other => panic!("{other:?}"),
+                unexpected => panic!("{unexpected:?}"),
             }
         };
         assert_eq!(of_length(METADATA_MAX_CHARS).map(|text| text.len()), Some(METADATA_MAX_CHARS));

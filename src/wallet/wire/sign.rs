@@ -77,7 +77,7 @@ mod tests {
         let tags: &[&[&str]] = &[&["p", "00"], &["encryption", "nip44_v2 nip04"]];
         let unsigned = Unsigned { kind: 13_194, created_at: 1_700_000_000, tags, content: "pay_invoice \"\n\u{7f}\u{2028}" };
         let event = sign(&keypair, &unsigned, Nonce::Random).unwrap();
-        let theirs = nostr::Event::from_json(event.json()).unwrap();
+        let theirs = nostr::event::Event::from_json(event.json()).unwrap();
         theirs.verify().unwrap();
         assert_eq!(theirs.content, unsigned.content);
         assert_eq!(event.kind(), 13_194);

@@ -2,6 +2,7 @@
 //!
 //! Own floors, from the ground: [`terms`]; `wire`, [`backend`]; `access`; [`money`]; `methods`; and the root that joins them.
 
+pub mod access;
 // pub mod backend;
 pub mod money;
 pub mod terms;

@@ -114,6 +114,7 @@ pub enum Direction {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a method and params")]
 struct Raw<'a> {
     #[serde(borrow)]
     method: Cow<'a, str>,
@@ -336,7 +337,7 @@ mod tests {
     fn bad_requests_are_refused_with_words_that_name_the_fault() {
         let table = [
             ("", "OTHER: request: EOF while parsing a value"),
-            ("[]", "OTHER: request: invalid length 0, expected struct Raw with 2 elements"),
+            ("[]", "OTHER: request: invalid length 0, expected an object with a method and params"),
             ("{}", "OTHER: request: missing field `method`"),
             (r#"{"method":7}"#, "OTHER: request: invalid type: integer `7`, expected a string"),
             (r#"{"method":"pay_keysend"}"#, "NOT_IMPLEMENTED: this wallet does not do \"pay_keysend\""),

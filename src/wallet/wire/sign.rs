@@ -67,8 +67,6 @@ pub fn sign(keypair: &Keypair, event: &Unsigned<'_>, nonce: Nonce) -> Result<Eve
 
 #[cfg(test)]
 mod tests {
-    use nostr::JsonUtil;
-
     use super::*;
 
     #[test]

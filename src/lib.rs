@@ -9,6 +9,7 @@
 //! * `relay`: what a message means. `wallet`: what a request pays. Neither knows the other.
 //! * `server`: sockets and HTTP. `config`: text to settings. `app`: joins everything. `cli`: commands.
 
+pub mod app;
 pub mod base;
 pub mod bench;
 pub mod config;

@@ -9,4 +9,4 @@ mod reader;
 pub mod resolve;
 
 pub use problem::{Problem, Problems};
-pub use resolve::{Settings, load};
+pub use resolve::{Overrides, Settings, load};

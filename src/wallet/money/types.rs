@@ -7,9 +7,7 @@ use std::fmt;
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash, encode_lower};
 use crate::protocol::event::Event;
-pub use crate::wallet::terms::{
-    AccountId, ConnectionId, ErrorCode, Method, Refusal, RequestKey, RequestRef, Scheme,
-};
+pub use crate::wallet::terms::{AccountId, ConnectionId, ErrorCode, Method, Refusal, RequestKey, RequestRef, Scheme};
 
 /// Called exactly once with the result, on the money thread: it must be short and must not block.
 pub type On<T> = Box<dyn FnOnce(T) + Send>;

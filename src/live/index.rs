@@ -58,7 +58,7 @@ impl Index {
 
     /// How many places a subscription to these filters needs.
     pub fn places(filters: &[Filter]) -> usize {
-        filters.iter().map(|filter| Dimension::of(filter).len()).sum()
+        filters.iter().map(|filter| Dimension::of(filter).keys()).sum()
     }
 
     /// Files a subscription under its filters.

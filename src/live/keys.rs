@@ -59,7 +59,7 @@ impl<'a> Dimension<'a> {
     }
 
     /// How many keys it has.
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         match self {
             Self::Ids(list) | Self::Authors(list) => list.len(),
             Self::Kinds(list) => list.len(),

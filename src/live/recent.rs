@@ -18,7 +18,7 @@ use crate::protocol::kind;
 const ENTRY_OVERHEAD_BYTES: usize = 400;
 /// Most `p` and `e` values that one event can be found by.
 const TAGS_MAX: usize = 16;
-/// Most events that one filter gets back.
+/// Most events that one filter gets back; of more than these, the last to come are looked at.
 const FOUND_MAX: usize = 500;
 
 /// How long and how much is remembered.
@@ -90,23 +90,25 @@ impl Recent {
         self.state.lock().position(self.keys.id(id), id).is_some()
     }
 
-    /// What a filter that names an author, `#p`, `#e` or an id may still see, newest arrival first.
+    /// What a filter that names an author, `#p`, `#e` or an id may still see, newest first.
     pub fn find(&self, filter: &Filter) -> Vec<Event> {
         let Some(dimension) = naming(filter) else { return Vec::new() };
         let now_ms = self.clock.now_ms();
-        let most = filter.limit.map_or(FOUND_MAX, |limit| usize::try_from(limit).map_or(FOUND_MAX, |limit| limit.min(FOUND_MAX)));
         let mut numbers: Vec<u64> = Vec::new();
         let mut state = self.state.lock();
         self.forget(&mut state, now_ms);
         let matches = |number: &u64| state.event(*number).is_some_and(|event| is_shown(filter, event, now_ms / 1_000));
         self.keys.each(&dimension, |key| {
-            let found = state.found_by.get(&key).into_iter().flatten().rev();
-            numbers.extend(found.filter(|number| matches(number)).take(most));
+            let latest = state.found_by.get(&key).into_iter().flatten().rev().copied();
+            numbers.extend(latest.filter(matches).take(FOUND_MAX));
         });
-        numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+        numbers.sort_unstable();
         numbers.dedup();
-        numbers.truncate(most);
-        numbers.iter().filter_map(|number| state.event(*number).cloned()).collect()
+        let mut found: Vec<Event> = numbers.iter().filter_map(|number| state.event(*number).cloned()).collect();
+        drop(state);
+        found.sort_by(|a, b| b.created_at().cmp(&a.created_at()).then_with(|| a.id().cmp(&b.id())));
+        found.truncate(filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(FOUND_MAX).min(FOUND_MAX));
+        found
     }
 
     /// Bytes remembered.
@@ -178,5 +180,5 @@ fn naming(filter: &Filter) -> Option<Dimension<'_>> {
     let ids = filter.ids.as_deref().map(Dimension::Ids);
     let authors = filter.authors.as_deref().map(Dimension::Authors);
     let tags = [b'e', b'p'].into_iter().filter_map(|letter| filter.tag(letter)).map(Dimension::Tag);
-    ids.into_iter().chain(tags).chain(authors).min_by_key(Dimension::len)
+    ids.into_iter().chain(tags).chain(authors).min_by_key(Dimension::keys)
 }

@@ -171,7 +171,9 @@ fn the_memory_of_wallet_messages_is_bounded_and_finds_what_comparing_everything_
         let known: Vec<&Event> = all.iter().rev().take_while(|event| live.recent().has(&event.id())).collect();
         assert!(all.iter().filter(|event| live.recent().has(&event.id())).count() == known.len(), "the oldest go first");
         let filter = random_filter(&mut rng, &[]);
-        let mut expected: Vec<_> = known.iter().filter(|event| filter.matches(event.view())).map(|event| event.id()).collect();
+        let mut expected: Vec<_> = known.iter().filter(|event| filter.matches(event.view())).collect();
+        expected.sort_by_key(|event| (std::cmp::Reverse(event.created_at()), event.id()));
+        let mut expected: Vec<_> = expected.iter().map(|event| event.id()).collect();
         if !filter.names_someone() {
             expected.clear();
         }

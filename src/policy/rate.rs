@@ -154,7 +154,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     }
 
     fn take(&self, key: &K, weight: u32) -> Result<(), Wait> {
-        if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 && self.limiter.len() > ENTRIES_KEPT {
+        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) && self.limiter.len() > ENTRIES_KEPT {
             self.limiter.retain_recent();
         }
         outcome(self.limiter.check_key_n(key, weight_within(self.rate, weight)), self.limiter.clock())
@@ -241,7 +241,7 @@ impl Rates {
 /// What counts as one address: an IPv4 address, or the /64 that one IPv6 customer has.
 pub fn network(ip: IpAddr) -> u128 {
     match ip.to_canonical() {
-        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped().to_bits()),
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
     }
 }

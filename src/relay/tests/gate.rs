@@ -30,7 +30,7 @@ fn events_that_come_during_the_query_follow_eose_once() {
 #[test]
 fn nothing_is_lost_or_doubled_while_others_publish() {
     const EVENTS: usize = 3_000;
-    let house = House::new();
+    let house = House::with(Setup { outbox_bytes: 1 << 24, ..Setup::default() });
     let events: Vec<_> = (0..EVENTS).map(|number| packed(&signed(1, 1, NOW - 3, &[], &number.to_string()))).collect();
     let done = AtomicBool::new(false);
     let mut clients: Vec<Client> = Vec::new();

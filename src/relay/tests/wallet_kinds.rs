@@ -116,6 +116,6 @@ fn recalled_events_count_towards_the_limit() {
     assert_eq!(ask(&mut client, 2), ["w0", "w1"]);
     assert_eq!(ask(&mut client, 4), ["w0", "w1", "w2", "n0"]);
     assert_eq!(ask(&mut client, 9).len(), 6);
-    client.publish(&note(9, "more"));
+    house.client().publish(&note(9, "more"));
     assert_eq!(contents(&client.frames()), ["more"]);
 }

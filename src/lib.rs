@@ -10,5 +10,6 @@
 //! * `server`: sockets and HTTP. `config`: text to settings. `app`: joins everything. `cli`: commands.
 
 pub mod base;
+pub mod kv;
 pub mod bench;
 pub mod protocol;

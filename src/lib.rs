@@ -10,6 +10,7 @@
 //! * `server`: sockets and HTTP. `config`: text to settings. `app`: joins everything. `cli`: commands.
 
 pub mod base;
-pub mod kv;
 pub mod bench;
+pub mod kv;
 pub mod protocol;
+pub mod store;

@@ -33,6 +33,8 @@ pub enum Shape {
         /// How many bytes the keys of a run share. Keys must not be shorter.
         prefix_bytes: usize,
     },
+    /// Small rows read in order, without runs to tell apart.
+    Sorted,
     /// Few rows.
     Small,
 }
@@ -53,7 +55,7 @@ impl FamilySpec {
     pub const fn new(name: &'static str, shape: Shape) -> Self {
         let write_buffer_bytes = match shape {
             Shape::Log => 32 << 20,
-            Shape::Lookup | Shape::Ranges { .. } => 8 << 20,
+            Shape::Lookup | Shape::Ranges { .. } | Shape::Sorted => 8 << 20,
             Shape::Small => 1 << 20,
         };
         Self { name, shape, write_buffer_bytes }

@@ -72,7 +72,7 @@ pub(super) fn family(spec: &FamilySpec, cache: &Cache) -> ColumnFamilyDescriptor
             options.set_prefix_extractor(SliceTransform::create_fixed_prefix(prefix_bytes));
             options.set_memtable_prefix_bloom_ratio(WRITE_BUFFER_BLOOM);
         }
-        Shape::Small => {}
+        Shape::Sorted | Shape::Small => {}
     }
     options.set_block_based_table_factory(&table);
     ColumnFamilyDescriptor::new(spec.name, options)

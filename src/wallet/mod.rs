@@ -1,9 +1,30 @@
 //! What a request pays: the wallet service (NIP-47). It does not know that a relay exists.
 //!
-//! Own floors, from the ground: [`terms`]; `wire`, [`backend`]; `access`; [`money`]; `methods`; and the root that joins them.
+//! Own floors, from the ground: [`terms`]; `wire`, [`backend`]; `access`; [`money`]; `methods`; and the root that joins them:
+//! [`intake`] takes requests, [`answers`] makes what goes back, [`outbox`] keeps it for a while, [`owner`] does what the owner asks
+//! for, [`service`] holds them together.
 
 pub mod access;
-// pub mod backend;
+// pub mod answers; // joined when the money room is here
+// pub mod backend; // joined when the money room is here
+// pub mod intake; // joined when the money room is here
+// pub mod methods; // joined when the money room is here
 pub mod money;
+pub mod outbox;
+// pub mod owner; // joined when the money room is here
+// pub mod service; // joined when the money room is here
+pub mod stats;
 pub mod terms;
 pub mod wire;
+
+
+use crate::protocol::event::Event;
+
+/// Where the wallet's events go. The process joins it to whatever carries events.
+pub trait Publisher: Send + Sync {
+    /// Sends an ephemeral event (an answer) to everybody who listens for it now, and says how many that were.
+    fn publish(&self, event: &Event) -> usize;
+
+    /// Stores an ordinary event (kind 13194). Called again with the same bytes at every start; whoever has it does nothing.
+    fn store(&self, event: Event);
+}

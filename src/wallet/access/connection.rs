@@ -16,6 +16,8 @@ pub const NAME_MAX_CHARS: usize = 64;
 pub struct Profile {
     /// What the owner calls it.
     pub name: String,
+    /// Our key for it, derived from the seed; kept to notice a seed that belongs to another wallet.
+    pub wallet: PublicKey,
     /// The only author whose requests count.
     pub client: PublicKey,
     /// What it may ask for.
@@ -74,6 +76,7 @@ pub enum BadRow {
 struct Row {
     v: u32,
     name: String,
+    wallet: PublicKey,
     client: PublicKey,
     methods: Vec<String>,
     nip04: bool,
@@ -91,6 +94,7 @@ impl Profile {
         let row = Row {
             v: VERSION,
             name: self.name.clone(),
+            wallet: self.wallet,
             client: self.client,
             methods: self.methods.iter().map(|method| method.as_str().to_owned()).collect(),
             nip04: self.nip04,
@@ -112,6 +116,7 @@ impl Profile {
         }
         Ok(Self {
             name: row.name,
+            wallet: row.wallet,
             client: row.client,
             methods: row.methods.iter().filter_map(|name| Method::parse(name)).collect(),
             nip04: row.nip04,
@@ -170,6 +175,7 @@ mod tests {
     fn profile() -> Profile {
         Profile {
             name: "phone".to_owned(),
+            wallet: PublicKey::from([4; 32]),
             client: PublicKey::from([5; 32]),
             methods: [Method::GetInfo, Method::PayInvoice].into_iter().collect(),
             nip04: true,

@@ -58,6 +58,7 @@ mod tests {
     fn profile(methods: MethodSet, nip04: bool) -> Profile {
         Profile {
             name: "phone".to_owned(),
+            wallet: PublicKey::from([4; 32]),
             client: PublicKey::from([5; 32]),
             methods,
             nip04,

@@ -86,51 +86,57 @@ impl Hosted {
 
 /// All hosted connections, revoked ones too.
 #[derive(Default)]
-pub struct Table {
-    by_wallet: RwLock<HashMap<PublicKey, Arc<Hosted>, RandomState>>,
+pub struct Table(RwLock<Maps>);
+
+#[derive(Default)]
+struct Maps {
+    by_wallet: HashMap<PublicKey, Arc<Hosted>, RandomState>,
+    by_id: HashMap<ConnectionId, Arc<Hosted>, RandomState>,
 }
 
 impl Table {
     /// The connection whose wallet key this is.
     pub fn get(&self, wallet: &PublicKey) -> Option<Arc<Hosted>> {
-        self.by_wallet.read().get(wallet).cloned()
+        self.0.read().by_wallet.get(wallet).cloned()
     }
 
     /// Whether a wallet key is hosted here.
     pub fn has(&self, wallet: &PublicKey) -> bool {
-        self.by_wallet.read().contains_key(wallet)
+        self.0.read().by_wallet.contains_key(wallet)
+    }
+
+    /// The connection of that number.
+    pub fn by_id(&self, id: ConnectionId) -> Option<Arc<Hosted>> {
+        self.0.read().by_id.get(&id).cloned()
     }
 
     /// Puts a connection in, in place of an older state of it.
     pub fn put(&self, hosted: Hosted) -> Arc<Hosted> {
         let hosted = Arc::new(hosted);
-        self.by_wallet.write().insert(hosted.keys.wallet, Arc::clone(&hosted));
+        let mut maps = self.0.write();
+        maps.by_wallet.insert(hosted.keys.wallet, Arc::clone(&hosted));
+        maps.by_id.insert(hosted.id, Arc::clone(&hosted));
         hosted
     }
 
     /// All of them, by number.
     pub fn all(&self) -> Vec<Arc<Hosted>> {
-        let mut all: Vec<_> = self.by_wallet.read().values().cloned().collect();
+        let mut all: Vec<_> = self.0.read().by_id.values().cloned().collect();
         all.sort_unstable_by_key(|hosted| hosted.id);
         all
     }
 
-    /// The connection of that number.
-    pub fn by_id(&self, id: ConnectionId) -> Option<Arc<Hosted>> {
-        self.by_wallet.read().values().find(|hosted| hosted.id == id).cloned()
-    }
-
     /// The living connection of that name, else the one of that name that was revoked last.
     pub fn by_name(&self, name: &str) -> Option<Arc<Hosted>> {
-        let table = self.by_wallet.read();
-        let named = table.values().filter(|hosted| hosted.profile.name == name);
+        let maps = self.0.read();
+        let named = maps.by_id.values().filter(|hosted| hosted.profile.name == name);
         named.max_by_key(|hosted| (hosted.profile.revoked_at_s.is_none(), hosted.profile.revoked_at_s, hosted.id)).cloned()
     }
 }
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("connections", &self.by_wallet.read().len()).finish()
+        f.debug_struct("Table").field("connections", &self.0.read().by_id.len()).finish()
     }
 }
 
@@ -148,6 +154,7 @@ mod tests {
         let keys = Keys::new(seed.keypair(ConnectionId(number)).unwrap(), client).unwrap();
         let profile = Profile {
             name: name.to_owned(),
+            wallet: keys.wallet,
             client,
             methods: MethodSet::all(),
             nip04: true,

@@ -145,9 +145,14 @@ impl Outbox {
         self.push_reply(Frame::Text(text));
     }
 
-    /// Queues a reply that belongs to a subscription (a stored event, EOSE): dropped if the subscription ends first.
+    /// Queues a reply that belongs to a subscription (EOSE): dropped if the subscription ends first.
     pub fn push_for(&self, subscription: &Arc<Subscription>, text: String) {
         self.push_reply(Frame::For(Arc::clone(subscription), text));
+    }
+
+    /// Queues a stored event; dropped if the subscription ends first. False: the outbox has no room for another.
+    pub fn push_stored(&self, subscription: &Arc<Subscription>, event: Event) -> bool {
+        self.push_reply(Frame::Event(Arc::clone(subscription), event))
     }
 
     /// Queues a live event, unless that would exceed the bound of this outbox or of all together.
@@ -190,8 +195,12 @@ impl Outbox {
 
     /// Whether a stored query may go on: less than half of the bound is waiting, and all outboxes together have room.
     pub fn has_room(&self) -> bool {
-        let state = self.state.lock();
-        state.phase == Phase::Open && state.bytes < self.max_bytes / 2 && (state.bytes <= FLOOR_BYTES || self.total.has_room(0))
+        self.has_room_in(&self.state.lock())
+    }
+
+    fn has_room_in(&self, state: &State) -> bool {
+        let is_crowded = state.bytes > FLOOR_BYTES && !self.total.has_room(0);
+        state.phase == Phase::Open && state.bytes < self.max_bytes / 2 && !is_crowded
     }
 
     fn is_ended(&self) -> bool {
@@ -273,21 +282,24 @@ impl Outbox {
         }
     }
 
-    fn push_reply(&self, frame: Frame) {
+    /// False: there is no room for another.
+    fn push_reply(&self, frame: Frame) -> bool {
         let bytes = frame.bytes();
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
-            return;
+            return false;
         }
         if state.bytes + bytes > self.max_bytes + REPLY_SLACK_BYTES {
             state.phase = Phase::Closing(CLOSE_TRY_LATER, Cow::Borrowed("too slow: answers are not being read"));
-            return;
+            return false;
         }
         let wake = self.put(&mut state, frame, bytes);
+        let has_room = self.has_room_in(&state);
         drop(state);
         if wake {
             self.wake.notify_one();
         }
+        has_room
     }
 
     /// Whether the reader must be woken: only the first frame of an empty queue wakes it.

@@ -20,9 +20,9 @@ pub struct Limits {
     /// Most values in one list of a filter.
     pub filter_values: usize,
     /// Stored events for a filter without `limit`.
-    pub default_limit: usize,
+    pub default_limit: u64,
     /// Most stored events for any filter.
-    pub max_limit: usize,
+    pub max_limit: u64,
     /// How old an event may be.
     pub past_s: u64,
     /// How far in the future an event may be.
@@ -31,6 +31,8 @@ pub struct Limits {
     pub ephemeral_s: u64,
     /// Where COUNT stops.
     pub count_max: u64,
+    /// Most COUNTs of a connection that run at once.
+    pub counts: usize,
     /// How long a stored query may run before others have their turn.
     pub slice: Duration,
     /// Most keys that one connection may log in with.
@@ -56,6 +58,7 @@ impl Default for Limits {
             future_s: 15 * 60,
             ephemeral_s: 15 * 60,
             count_max: 1_000_000,
+            counts: 16,
             slice: Duration::from_millis(2),
             login_keys: 16,
             logins_per_minute: 10,

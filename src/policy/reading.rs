@@ -120,5 +120,5 @@ impl Guard {
 
 /// The limit that a filter runs with.
 pub fn effective_limit(filter: &Filter, limits: &Limits) -> u64 {
-    filter.limit.unwrap_or(limits.default_limit as u64).min(limits.max_limit as u64)
+    filter.limit.unwrap_or(limits.default_limit).min(limits.max_limit)
 }

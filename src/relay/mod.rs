@@ -1,7 +1,7 @@
 //! What a message means: one client's state machine, and the way of an event through the house.
 //!
 //! * [`session`]: one connection: text in, frames into its outbox; no sockets, never blocks.
-//! * `verbs`: one file a verb. `query`: stored queries in slices, fair among the subscriptions of a connection.
+//! * `verbs`: one file a verb. `work`: stored queries and counts in slices, fair within a connection.
 //! * [`ingest`]: the way of an event: rules, id, known, claimed, rate, login, signature, then store, intake or live only.
 //! * [`intake`]: who else may take an event. [`storage`]: what is asked of a store. [`reply`]: the one `OK`.
 //!
@@ -9,7 +9,6 @@
 
 pub mod ingest;
 pub mod intake;
-mod query;
 pub mod reply;
 pub mod session;
 pub mod stats;
@@ -17,6 +16,7 @@ pub mod storage;
 #[cfg(test)]
 mod tests;
 mod verbs;
+mod work;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ use crate::base::clock::Clock;
 use crate::live::{Live, Outbox};
 use crate::policy::Policy;
 use crate::protocol::event::Event;
-use crate::protocol::reason::Verdict;
+use crate::protocol::reason::{Reason, Verdict};
+use crate::protocol::relay_message;
 
 /// What a relay is made of.
 pub struct Parts {
@@ -81,6 +82,11 @@ impl Relay {
     /// Takes an event of our own, made and signed here, on the way that every event goes after its signature check.
     pub fn ingest(&self, event: Event, done: impl FnOnce(Verdict) + Send + 'static) {
         ingest::place(self, event, Reply::to_call(Box::new(done)));
+    }
+
+    fn say_closed(&self, outbox: &Outbox, id: &str, reason: &Reason) {
+        self.counters.refusal(reason.prefix);
+        outbox.push_text(relay_message::closed(id, reason));
     }
 
     /// What has happened so far.

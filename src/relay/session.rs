@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::query::Queries;
 use super::reply::Reply;
 use super::stats::Verb;
 use super::verbs;
+use super::work::Work;
 use super::{Peer, Relay};
 use crate::base::hex32::EventId;
 use crate::live::{Outbox, Subscription};
@@ -34,7 +34,7 @@ pub struct Session {
     pub(super) host: Option<Home>,
     /// At most `Limits::subscriptions`, so that a plain list is searched fastest and costs least while idle.
     pub(super) subscriptions: Vec<Arc<Subscription>>,
-    pub(super) queries: Queries,
+    pub(super) work: Work,
 }
 
 impl Session {
@@ -48,7 +48,7 @@ impl Session {
             relay,
             outbox,
             subscriptions: Vec::new(),
-            queries: Queries::default(),
+            work: Work::default(),
         }
     }
 
@@ -79,14 +79,14 @@ impl Session {
         self.notice(&Reason::invalid("binary messages are not understood, send text"));
     }
 
-    /// Runs one slice of the stored query whose turn it is, if the outbox has room. True: call again.
+    /// Runs one slice of the stored query or count whose turn it is, if the outbox has room. True: call again.
     pub fn pump(&mut self) -> bool {
-        self.queries.run_slice(&self.relay, &self.outbox)
+        self.work.run_slice(&self.relay, &self.outbox)
     }
 
-    /// Whether a stored query is under way.
+    /// Whether a stored query or a count is under way.
     pub fn has_work(&self) -> bool {
-        !self.queries.is_empty()
+        !self.work.is_empty()
     }
 
     /// Open subscriptions.
@@ -98,7 +98,7 @@ impl Session {
         match message {
             ClientMessage::Event(draft) => verbs::event::run(self, *draft),
             ClientMessage::Req { subscription, filters } => verbs::req::run(self, &subscription, filters),
-            ClientMessage::Count { subscription, filters } => verbs::count::run(self, &subscription, filters),
+            ClientMessage::Count { subscription, filters } => verbs::count::run(self, &subscription, &filters),
             ClientMessage::Close(subscription) => verbs::close::run(self, &subscription),
             ClientMessage::Auth(draft) => verbs::auth::run(self, &draft),
         }
@@ -125,11 +125,11 @@ impl Session {
 
     /// Refuses what has no subscription (COUNT).
     pub(super) fn refuse_query(&self, id: &str, reason: &Reason) {
-        self.relay.counters.refusal(reason.prefix);
         if id.len() > ECHOED_ID_BYTES {
+            self.relay.counters.refusal(reason.prefix);
             return self.notice(reason);
         }
-        self.outbox.push_text(relay_message::closed(id, reason));
+        self.relay.say_closed(&self.outbox, id, reason);
     }
 
     /// Ends the subscription of that id, if there is one; its place is free at once.
@@ -137,7 +137,7 @@ impl Session {
         if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.id() == id) {
             let subscription = self.subscriptions.swap_remove(at);
             self.relay.live.unsubscribe(&subscription);
-            self.queries.drop_ended();
+            self.work.drop_ended();
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::hex32::EventId;
-use crate::protocol::event::{Event, EventRef};
+use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
 
 /// What became of an event that was given to the store.
@@ -37,13 +37,13 @@ pub type OnAppended = Box<dyn FnOnce(Appended) + Send>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
     /// For a filter without `limit`.
-    pub default_limit: usize,
+    pub default_limit: u64,
     /// Whatever a filter asks for.
-    pub max_limit: usize,
+    pub max_limit: u64,
 }
 
 /// The answer to a COUNT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     /// Events counted.
     pub count: u64,
@@ -80,13 +80,22 @@ pub trait Storage: Send + Sync {
     /// number up to `at_seq`.
     fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits, at_seq: u64) -> Result<Box<dyn Query>, Unreadable>;
 
-    /// How many stored events match any of the filters, `limit` left aside; stops at `cap`.
-    fn count(&self, filters: &[Filter], cap: u64) -> Result<Count, Unreadable>;
+    /// Starts to count the stored events that match any of the filters, `limit` left aside; stops at `cap`.
+    fn count(&self, filters: &[Filter], cap: u64) -> Result<Box<dyn Tally>, Unreadable>;
 }
 
 /// A running query.
 pub trait Query: Send {
     /// Emits events until there are no more, `deadline` has passed, or `emit` breaks. The event that it breaks on counts as
     /// emitted.
-    fn run(&mut self, deadline: Instant, emit: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>) -> Result<Step, Unreadable>;
+    fn run(&mut self, deadline: Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable>;
+}
+
+/// A running count.
+pub trait Tally: Send {
+    /// Counts until all is counted or `deadline` has passed.
+    fn run(&mut self, deadline: Instant) -> Result<Step, Unreadable>;
+
+    /// What was counted so far.
+    fn so_far(&self) -> Count;
 }

@@ -15,9 +15,9 @@ pub(super) use crate::live::testing::{key_hex, packed};
 use crate::live::{Live, LiveConfig, Outbox, Outgoing, TotalBytes};
 use crate::policy::rate::Ticker;
 use crate::policy::{Home, Limits, Policy, RateConfig, Rules};
-use crate::protocol::event::{Event, EventRef};
+use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
-use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Unreadable};
+use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Tally, Unreadable};
 use crate::relay::{Intake, NoIntake, Parts, Peer, Relay, Session, Stats};
 
 /// Unix seconds at which every test begins.
@@ -118,7 +118,7 @@ impl Storage for Memory {
         let mut found: Vec<Event> =
             self.events.read().iter().filter(|(seq, _)| *seq <= at_seq).map(|(_, event)| event.clone()).collect();
         found.sort_by(|a, b| b.created_at().cmp(&a.created_at()).then_with(|| a.id().cmp(&b.id())));
-        let limit = |filter: &Filter| filter.limit.unwrap_or(limits.default_limit as u64).min(limits.max_limit as u64);
+        let limit = |filter: &Filter| filter.limit.unwrap_or(limits.default_limit).min(limits.max_limit);
         let mut left: Vec<u64> = filters.iter().map(limit).collect();
         found.retain(|event| {
             let mut wanted = false;
@@ -134,14 +134,30 @@ impl Storage for Memory {
         Ok(Box::new(MemoryQuery { left: found, slice_events: self.slice_events.load(Ordering::Relaxed) }))
     }
 
-    fn count(&self, filters: &[Filter], cap: u64) -> Result<Count, Unreadable> {
+    fn count(&self, filters: &[Filter], cap: u64) -> Result<Box<dyn Tally>, Unreadable> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(Unreadable);
         }
         let events = self.events.read();
         let matching = events.iter().filter(|(_, event)| filters.iter().any(|filter| filter.matches(event.view())));
         let count = matching.count() as u64;
-        Ok(Count { count: count.min(cap), approximate: count > cap })
+        Ok(Box::new(MemoryTally { count: Count { count: count.min(cap), approximate: count > cap }, slices: 2 }))
+    }
+}
+
+struct MemoryTally {
+    count: Count,
+    slices: u32,
+}
+
+impl Tally for MemoryTally {
+    fn run(&mut self, _: Instant) -> Result<Step, Unreadable> {
+        self.slices = self.slices.saturating_sub(1);
+        Ok(if self.slices == 0 { Step::Done } else { Step::More })
+    }
+
+    fn so_far(&self) -> Count {
+        self.count
     }
 }
 
@@ -151,10 +167,10 @@ struct MemoryQuery {
 }
 
 impl Query for MemoryQuery {
-    fn run(&mut self, _: Instant, emit: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+    fn run(&mut self, _: Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         for _ in 0..self.slice_events {
             let Some(event) = self.left.pop() else { return Ok(Step::Done) };
-            if emit(event.view()).is_break() {
+            if emit(event).is_break() {
                 break;
             }
         }

@@ -4,21 +4,21 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::check_id;
 use crate::base::hex32::EventId;
 use crate::live::Subscription;
-use crate::live::outbox::event_frame;
 use crate::policy::reading::{self, Guard, effective_limit};
 use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
 use crate::protocol::kind::{self, Class};
 use crate::protocol::reason::Reason;
 use crate::relay::Relay;
-use crate::relay::query::{self, Running};
 use crate::relay::session::Session;
 use crate::relay::stats::Verb;
-use crate::relay::storage::ScanLimits;
+use crate::relay::storage::{ScanLimits, Unreadable};
+use crate::relay::work::{self, Job, Scanning};
 
 pub(in crate::relay) fn run(session: &mut Session, id: &str, filters: Vec<Filter>) {
     session.relay.counters.message(Verb::Req);
@@ -56,12 +56,12 @@ fn open(session: &mut Session, id: &str, filters: Arc<[Filter]>) {
     let at_seq = relay.store.seq();
     let (sent, filters) = recall(&relay, session, &subscription, filters);
     if filters.iter().all(asks_for_nothing_stored) {
-        return query::finish(&relay, &session.outbox, &subscription, at_seq, sent);
+        return work::finish(&relay, &session.outbox, &subscription, at_seq, sent);
     }
     let (guard, filters, limits) = guarded(&relay, filters);
     match relay.store.scan(filters, limits, at_seq) {
-        Ok(query) => session.queries.add(Running { subscription, query, at_seq, sent, guard }),
-        Err(_) => query::fail(&relay, &session.outbox, &subscription),
+        Ok(query) => session.work.add(Job::Scan(Scanning { subscription, query, at_seq, sent, guard })),
+        Err(_) => work::fail(&relay, &session.outbox, &subscription),
     }
 }
 
@@ -88,7 +88,7 @@ fn recall(
         taken.push((at, found.len() as u64));
         for event in found {
             if sent.insert(event.id()) {
-                session.outbox.push_for(subscription, event_frame(subscription.head(), event.json()));
+                session.outbox.push_stored(subscription, event.clone());
                 relay.intake.delivered(&event.id());
             }
         }
@@ -124,16 +124,25 @@ fn recalled(relay: &Relay, filter: &Filter) -> Vec<Event> {
 fn guarded(relay: &Relay, filters: Arc<[Filter]>) -> (Guard, Arc<[Filter]>, ScanLimits) {
     let limits = relay.policy.limits();
     let mut scan = ScanLimits { default_limit: limits.default_limit, max_limit: limits.max_limit };
-    let count = |hidden: &[Filter]| relay.store.count(hidden, limits.max_limit as u64).map_or(0, |counted| counted.count);
-    let (guard, surplus) = Guard::new(&filters, limits, count);
+    let (guard, surplus) = Guard::new(&filters, limits, |hidden| count_hidden(relay, hidden));
     if surplus == 0 {
         return (guard, filters, scan);
     }
-    scan.max_limit = scan.max_limit.saturating_add(usize::try_from(surplus).unwrap_or(usize::MAX));
+    scan.max_limit = scan.max_limit.saturating_add(surplus);
     let mut asked = filters.to_vec();
     for filter in &mut asked {
         let surplus = if reading::hidden(filter).is_some() { surplus } else { 0 };
         filter.limit = Some(effective_limit(filter, limits).saturating_add(surplus));
     }
     (guard, asked.into(), scan)
+}
+
+/// How many stored events the filters match that they may not see; no more than a slice finds.
+fn count_hidden(relay: &Relay, hidden: &[Filter]) -> u64 {
+    let limits = relay.policy.limits();
+    let Ok(mut tally) = relay.store.count(hidden, limits.max_limit) else { return 0 };
+    match tally.run(Instant::now() + limits.slice) {
+        Ok(_) => tally.so_far().count,
+        Err(Unreadable) => 0,
+    }
 }

@@ -12,6 +12,7 @@
 pub mod app;
 pub mod base;
 pub mod bench;
+pub mod cli;
 pub mod config;
 pub mod kv;
 pub mod live;

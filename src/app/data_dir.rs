@@ -18,10 +18,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use secp256k1::SecretKey;
+use secp256k1::{Keypair, SECP256K1, SecretKey};
 use zeroize::Zeroizing;
 
-use crate::base::hex32::{decode_lower, encode_lower};
+use crate::base::hex32::{PublicKey, decode_lower, encode_lower};
 use crate::base::secret::Secret;
 use crate::config::Problems;
 
@@ -41,6 +41,15 @@ pub struct Keys {
     pub node_key: Secret<[u8; 32]>,
     /// The relay's own key.
     pub relay_key: Secret<[u8; 32]>,
+}
+
+impl Keys {
+    /// The relay's own public key (NIP-11 `self`).
+    pub fn relay_pubkey(&self) -> Option<PublicKey> {
+        // The bytes were checked when they were read.
+        let keypair = Keypair::from_seckey_slice(SECP256K1, self.relay_key.expose()).ok()?;
+        Some(PublicKey::from(keypair.x_only_public_key().0.serialize()))
+    }
 }
 
 /// A data directory by its path.

@@ -113,6 +113,8 @@ section! {
         ephemeral_window_s: u64 = 900, in 10..=366 * DAY_S;
         /// A COUNT stops here and says "approximate".
         count_max: u64 = 1_000_000, in 1..=100_000_000;
+        /// Most COUNTs of a connection at once.
+        counts: u64 = 16, in 1..=1_000;
         /// Most keys that authenticate on one connection.
         auth_keys: u64 = 16, in 1..=1_000;
         /// Most AUTH messages of a connection in a minute.
@@ -189,6 +191,8 @@ section! {
         durability: String = "sync".to_owned();
         /// Memory for blocks read from disk.
         cache_bytes: u64 = 256 * MIB, in 8 * MIB..=1_024 * GIB;
+        /// Memory for events that are asked for often, ready to be sent.
+        hot_bytes: u64 = 128 * MIB, in MIB..=1_024 * GIB;
         /// Most events that wait for the writer.
         queue_events: u64 = 16_384, in 64..=1_000_000;
     }
@@ -197,8 +201,6 @@ section! {
 section! {
     /// `[wallet]`: the wallet service.
     Wallet ["wallet"] {
-        /// Off: a relay without a wallet.
-        enabled: bool = true;
         /// Which wallet pays: "embedded".
         backend: String = "embedded".to_owned();
     }

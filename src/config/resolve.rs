@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{Access, File, Limits, Log, Rates, Relay};
+use super::file::{Access, File, Limits, Log, Rates, Relay, Store};
 use super::problem::Problems;
 use crate::base::hex32::PublicKey;
 use crate::policy::rate::Rate;
@@ -16,6 +16,7 @@ use crate::server::client_ip::Network;
 use crate::server::connection::ConnectionConfig;
 use crate::server::http::HttpConfig;
 use crate::server::nip11::About;
+use crate::store::{self, Durability};
 use crate::telemetry::log;
 
 /// The file that is read where none is named, if it is there.
@@ -59,6 +60,8 @@ pub struct Settings {
     pub rules: Rules,
     /// What may wait for all clients together.
     pub outbox_total_bytes: usize,
+    /// Events on disk.
+    pub store: store::Config,
     /// Log lines.
     pub log: log::Config,
 }
@@ -109,6 +112,7 @@ pub fn resolve(file: &File, path: Option<PathBuf>, data: PathBuf, problems: Prob
         rates: rates(&file.rates),
         rules: resolver.rules(&file.access),
         outbox_total_bytes: size(file.limits.outbox_total_bytes),
+        store: resolver.store(&file.store),
         log: resolver.log(&file.log),
     };
     if resolver.problems.is_empty() { Ok(settings) } else { Err(resolver.problems) }
@@ -229,12 +233,13 @@ impl Resolver {
             subscriptions: size(limits.subscriptions),
             filters: size(limits.filters),
             filter_values: size(limits.filter_values),
-            default_limit: size(limits.limit_default),
-            max_limit: size(limits.limit_max),
+            default_limit: limits.limit_default,
+            max_limit: limits.limit_max,
             past_s: limits.created_at_past_s,
             future_s: limits.created_at_future_s,
             ephemeral_s: limits.ephemeral_window_s,
             count_max: limits.count_max,
+            counts: size(limits.counts),
             slice: QUERY_SLICE,
             login_keys: size(limits.auth_keys),
             logins_per_minute: small(limits.auth_per_minute),
@@ -265,6 +270,24 @@ impl Resolver {
             }
         }
         keys
+    }
+
+    fn store(&mut self, section: &Store) -> store::Config {
+        let durability = match section.durability.as_str() {
+            "sync" => Durability::Sync,
+            "os" => Durability::Os,
+            _ => {
+                self.problems.add("store.durability", "must be \"sync\" or \"os\"");
+                Durability::Sync
+            }
+        };
+        store::Config {
+            cache_bytes: size(section.cache_bytes),
+            hot_bytes: size(section.hot_bytes),
+            durability,
+            queue_events: size(section.queue_events),
+            ..store::Config::default()
+        }
     }
 
     fn log(&mut self, section: &Log) -> log::Config {
@@ -312,6 +335,9 @@ mod tests {
         assert_eq!(settings.log, log::Config::default());
         assert_eq!(settings.server.listen.to_string(), "127.0.0.1:7777");
         assert_eq!(settings.server.admin_listen.to_string(), "127.0.0.1:7778");
+        let store = store::Config::default();
+        assert_eq!((settings.store.cache_bytes, settings.store.hot_bytes), (store.cache_bytes, store.hot_bytes));
+        assert_eq!((settings.store.queue_events, settings.store.durability), (store.queue_events, store.durability));
         assert!(settings.homes.is_empty() && settings.url.is_none());
     }
 

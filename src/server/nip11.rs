@@ -38,7 +38,7 @@ pub struct Limitation {
     /// Most subscriptions of a connection.
     pub max_subscriptions: usize,
     /// Most events sent for a filter.
-    pub max_limit: usize,
+    pub max_limit: u64,
     /// Longest subscription id, characters.
     pub max_subid_length: usize,
     /// Most tags of an event.
@@ -58,7 +58,7 @@ pub struct Limitation {
     /// How far in the future an event may be, seconds.
     pub created_at_upper_limit: u64,
     /// Events sent for a filter without `limit`.
-    pub default_limit: usize,
+    pub default_limit: u64,
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@
 //! an address or anything a client wrote.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -116,6 +117,7 @@ pub struct ServerMetrics {
     /// Cut off: it broke the WebSocket protocol or a limit of it.
     pub cut_protocol: Counter,
     relay_messages: [Counter; RELAY_VERBS.len()],
+    relay_messages_total: Arc<AtomicU64>,
 }
 
 impl ServerMetrics {
@@ -142,13 +144,20 @@ impl ServerMetrics {
                 "verb",
                 RELAY_VERBS,
             ),
+            relay_messages_total: Arc::default(),
         }
+    }
+
+    /// Messages sent to clients since the start.
+    pub fn relay_messages_total(&self) -> u64 {
+        self.relay_messages_total.load(Ordering::Relaxed)
     }
 
     /// Counts a message to a client.
     ///
     /// The verb stands at its start, `["VERB"`, since hearth itself wrote it.
     pub fn count_relay_message(&self, text: &str) {
+        self.relay_messages_total.fetch_add(1, Ordering::Relaxed);
         let verb = text.strip_prefix("[\"").and_then(|rest| rest.split_once('"')).map_or("", |(verb, _)| verb);
         let place = RELAY_VERBS.iter().position(|known| *known == verb).unwrap_or(RELAY_VERBS.len() - 1);
         if let Some(counter) = self.relay_messages.get(place) {

@@ -17,7 +17,6 @@ pub mod stats;
 pub mod terms;
 pub mod wire;
 
-
 use crate::protocol::event::Event;
 
 /// Where the wallet's events go. The process joins it to whatever carries events.

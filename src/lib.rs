@@ -12,3 +12,4 @@
 pub mod base;
 pub mod bench;
 pub mod protocol;
+pub mod wallet;

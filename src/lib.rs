@@ -11,5 +11,6 @@
 
 pub mod base;
 pub mod bench;
+pub mod kv;
 pub mod protocol;
-pub mod wallet;
+pub mod store;

@@ -14,3 +14,4 @@ pub mod bench;
 pub mod kv;
 pub mod protocol;
 pub mod store;
+pub mod wallet;

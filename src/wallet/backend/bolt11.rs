@@ -141,14 +141,12 @@ fn currency(network: Network) -> Currency {
 /// Writes an invoice and signs it with the node key. The text is lower case.
 pub fn encode(network: Network, key: &SecretKey, secret: [u8; 32], order: &NewInvoice) -> Result<String, String> {
     let description = match order.description_hash {
-        Some(hash) => Bolt11InvoiceDescription::Hash(InvoiceHash::from_bytes(hash.as_bytes())),
-        None => Bolt11InvoiceDescription::Direct(
-            Description::new(order.description.clone()).map_err(|error| error.to_string())?,
-        ),
+        Some(hash) => Bolt11InvoiceDescription::Hash(invoice_hash(&hash)?),
+        None => Bolt11InvoiceDescription::Direct(Description::new(order.description.clone()).map_err(|error| error.to_string())?),
     };
     let mut builder = InvoiceBuilder::new(currency(network))
         .invoice_description(description)
-        .payment_hash(InvoiceHash::from_bytes(order.preimage.hash().as_bytes()).0)
+        .payment_hash(invoice_hash(&order.preimage.hash())?.0)
         .payment_secret(PaymentSecret(secret))
         .duration_since_epoch(Duration::from_secs(order.now_s))
         .expiry_time(Duration::from_secs(order.expiry_s))
@@ -157,9 +155,13 @@ pub fn encode(network: Network, key: &SecretKey, secret: [u8; 32], order: &NewIn
     if let Some(amount) = order.amount {
         builder = builder.amount_milli_satoshis(amount.get());
     }
-    let invoice =
-        builder.build_signed(|hash| SECP256K1.sign_ecdsa_recoverable(hash, key)).map_err(|error| error.to_string())?;
+    let invoice = builder.build_signed(|hash| SECP256K1.sign_ecdsa_recoverable(hash, key)).map_err(|error| error.to_string())?;
     Ok(invoice.to_string())
+}
+
+/// By way of hex: the hash type has no other constructor that needs no further crate.
+fn invoice_hash(hash: &Hex32) -> Result<InvoiceHash, String> {
+    hash.to_hex().as_str().parse().map(InvoiceHash).map_err(|_| "a hash has 32 bytes".to_owned())
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use hmac::{Hmac, Mac};
 use secp256k1::{PublicKey, SECP256K1, SecretKey};
 use sha2::Sha256;
 
-use super::{Answer, Backend, BackendError, Capabilities, Info, LookupResult, MadeInvoice, Network, NewInvoice, SendOrder,
-    SendResult, bolt11};
+use super::{
+    Answer, Backend, BackendError, Capabilities, Info, LookupResult, MadeInvoice, Network, NewInvoice, SendOrder, SendResult,
+    bolt11,
+};
 use crate::base::hex32::{Hex32, PaymentHash};
 use crate::base::secret::Secret;
 
@@ -64,10 +66,8 @@ impl Embedded {
 
     /// Payment secrets (BOLT 11 `s`) follow from the node key and the preimage, so the same order gives the same invoice.
     fn payment_secret(&self, order: &NewInvoice) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key.secret_bytes()).map_or_else(
-            |_| <Hmac<Sha256> as Mac>::new(&Default::default()),
-            |mac| mac,
-        );
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key.secret_bytes())
+            .map_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()), |mac| mac);
         mac.update(b"hearth payment secret");
         mac.update(&order.preimage.0);
         mac.finalize().into_bytes().into()

@@ -130,7 +130,7 @@ pub enum LookupResult {
 }
 
 /// An invoice to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewInvoice {
     /// `None` leaves it to the payer.
     pub amount: Option<Msat>,

@@ -118,7 +118,8 @@ mod tests {
 
     fn daily(amount: u64) -> Spending {
         let budget = Budget { amount: msat(amount), renewal: Renewal::Daily, time_zone: "UTC".to_owned() };
-        Spending::new(Some(&budget), Used { since_ms: 20_000 * DAY_MS, settled: Msat::ZERO }, Msat::ZERO, 20_000 * DAY_MS).unwrap()
+        Spending::new(Some(&budget), Used { since_ms: 20_000 * DAY_MS, settled: Msat::ZERO }, Msat::ZERO, 20_000 * DAY_MS)
+            .unwrap()
     }
 
     #[test]

@@ -106,14 +106,7 @@ impl Journal {
         let anchor_error = |source| JournalError::Anchor { path: dir.join(super::anchor::FILE), source };
         let (anchor, anchored) = Anchor::open(dir, is_new).map_err(anchor_error)?;
         let damage = damage.or_else(|| anchor_damage(&db, mark, anchored));
-        let journal = Self {
-            shelf: Shelf(db),
-            anchor,
-            mark,
-            batch: Batch::new(),
-            fresh: HashMap::new(),
-            records: 0,
-        };
+        let journal = Self { shelf: Shelf(db), anchor, mark, batch: Batch::new(), fresh: HashMap::new(), records: 0 };
         Ok(Found { journal, damage })
     }
 

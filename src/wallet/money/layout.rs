@@ -13,7 +13,7 @@
 use sha2::{Digest, Sha256};
 
 use super::codec::{Reader, Writer};
-use super::record::{Answered, Book, Done, Ending, Entry, Intent, Invoice, Posting, Record, Used};
+use super::record::{Answered, Book, Done, Ending, Entry, Intent, Invoice, Payee, Posting, Record, Used};
 use super::types::{
     AccountId, Budget, ConnectionId, ConnectionRow, ConnectionRules, ErrorCode, Method, Outcome, Preimage, Refusal, Renewal,
     RequestKey, RequestRef, Scheme,
@@ -26,10 +26,10 @@ const LAYOUT: u8 = 1;
 const HEAD: usize = 42;
 
 /// Hash of a record: the link of the chain.
-pub type Link = [u8; 32];
+pub(super) type Link = [u8; 32];
 
 /// The link of a stored record.
-pub fn link(seq: u64, value: &[u8]) -> Link {
+pub(super) fn link(seq: u64, value: &[u8]) -> Link {
     let mut hash = Sha256::new();
     hash.update(seq.to_be_bytes());
     hash.update(value);
@@ -37,7 +37,7 @@ pub fn link(seq: u64, value: &[u8]) -> Link {
 }
 
 /// The value of a record as it is stored after the record with that link.
-pub fn encode(entry: &Entry, before: &Link) -> Vec<u8> {
+pub(super) fn encode(entry: &Entry, before: &Link) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(1_024));
     out.u8(LAYOUT);
     out.u8(kind(&entry.record));
@@ -48,7 +48,7 @@ pub fn encode(entry: &Entry, before: &Link) -> Vec<u8> {
 }
 
 /// A stored record and the link that it names; `None` if the bytes are no record.
-pub fn decode(seq: u64, value: &[u8]) -> Option<(Entry, Link)> {
+pub(super) fn decode(seq: u64, value: &[u8]) -> Option<(Entry, Link)> {
     let mut head = Reader(value.get(..HEAD)?);
     if head.u8()? != LAYOUT {
         return None;
@@ -104,8 +104,9 @@ fn write_fields(out: &mut Writer, record: &Record) {
             write_answered(out, answered);
             write_outcome(out, outcome);
         }
-        Record::Received { hash, amount, postings } => {
+        Record::Received { hash, payee, amount, postings } => {
             out.hex32(hash);
+            write_payee(out, *payee);
             out.msat(*amount);
             write_postings(out, postings);
         }
@@ -121,10 +122,7 @@ fn read_fields(from: &mut Reader<'_>, kind: u8) -> Option<Record> {
     Some(match kind {
         0 => Record::Genesis { node: from.text()? },
         1 => Record::Account { id: AccountId(from.u32()?), name: from.text()? },
-        2 => Record::Connection {
-            row: read_connection(from)?,
-            used: Used { since_ms: from.u64()?, settled: from.msat()? },
-        },
+        2 => Record::Connection { row: read_connection(from)?, used: Used { since_ms: from.u64()?, settled: from.msat()? } },
         3 => Record::Fund { postings: read_postings(from)? },
         4 => Record::Move { postings: read_postings(from)? },
         5 => Record::Invoice(Box::new(read_invoice(from)?)),
@@ -132,7 +130,12 @@ fn read_fields(from: &mut Reader<'_>, kind: u8) -> Option<Record> {
         7 => Record::Attach { request: read_request(from)?, hash: from.hex32()? },
         8 => Record::Done(Box::new(read_done(from)?)),
         9 => Record::Answer { answered: read_answered(from)?, outcome: read_outcome(from)? },
-        10 => Record::Received { hash: from.hex32()?, amount: from.msat()?, postings: read_postings(from)? },
+        10 => Record::Received {
+            hash: from.hex32()?,
+            payee: read_payee(from)?,
+            amount: from.msat()?,
+            postings: read_postings(from)?,
+        },
         11 => Record::Suspend { connection: ConnectionId(from.u32()?), reason: from.text()? },
         12 => Record::Resume { connection: ConnectionId(from.u32()?) },
         _ => return None,
@@ -223,17 +226,22 @@ fn read_connection(from: &mut Reader<'_>) -> Option<ConnectionRow> {
         rules: ConnectionRules {
             account: AccountId(from.u32()?),
             budget: from.maybe(|from| {
-                Some(Budget {
-                    amount: from.msat()?,
-                    renewal: *RENEWALS.get(usize::from(from.u8()?))?,
-                    time_zone: from.text()?,
-                })
+                Some(Budget { amount: from.msat()?, renewal: *RENEWALS.get(usize::from(from.u8()?))?, time_zone: from.text()? })
             })?,
             payment_max: from.maybe(Reader::msat)?,
             active: from.flag()?,
         },
         data: from.bytes()?.to_vec(),
     })
+}
+
+fn write_payee(out: &mut Writer, payee: Payee) {
+    out.u32(payee.account.0);
+    out.u32(payee.connection.0);
+}
+
+fn read_payee(from: &mut Reader<'_>) -> Option<Payee> {
+    Some(Payee { account: AccountId(from.u32()?), connection: ConnectionId(from.u32()?) })
 }
 
 fn write_postings(out: &mut Writer, postings: &[Posting]) {
@@ -340,6 +348,7 @@ fn read_answered(from: &mut Reader<'_>) -> Option<Answered> {
 fn write_done(out: &mut Writer, done: &Done) {
     out.u64(done.intent);
     out.hex32(&done.hash);
+    out.u32(done.account.0);
     out.u32(done.connection.0);
     match &done.ending {
         Ending::Settled { preimage, fee } => {
@@ -352,7 +361,7 @@ fn write_done(out: &mut Writer, done: &Done) {
             out.text(reason);
         }
     }
-    out.maybe(done.inside, Writer::u64);
+    out.maybe(done.payee, write_payee);
     out.flag(done.correction);
     write_postings(out, &done.postings);
     out.u16(u16::try_from(done.answers.len()).unwrap_or(u16::MAX));
@@ -365,13 +374,14 @@ fn read_done(from: &mut Reader<'_>) -> Option<Done> {
     Some(Done {
         intent: from.u64()?,
         hash: from.hex32()?,
+        account: AccountId(from.u32()?),
         connection: ConnectionId(from.u32()?),
         ending: match from.u8()? {
             0 => Ending::Settled { preimage: Preimage(from.hex32()?.0), fee: from.msat()? },
             1 => Ending::Failed { reason: from.text()? },
             _ => return None,
         },
-        inside: from.maybe(Reader::u64)?,
+        payee: from.maybe(read_payee)?,
         correction: from.flag()?,
         postings: read_postings(from)?,
         answers: {

@@ -98,8 +98,7 @@ impl Ledger {
     pub fn release(&mut self, id: AccountId, amount: Msat) -> Result<(), LedgerError> {
         let account = self.accounts.get_mut(&id).ok_or(LedgerError::NoAccount(id))?;
         let held = account.held;
-        account.held =
-            held.checked_sub(amount).ok_or(LedgerError::HoldMissing { account: id, held, released: amount })?;
+        account.held = held.checked_sub(amount).ok_or(LedgerError::HoldMissing { account: id, held, released: amount })?;
         Ok(())
     }
 

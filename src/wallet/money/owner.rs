@@ -4,9 +4,7 @@ use super::budget::period_start_ms;
 use super::ledger::transfer;
 use super::payment::{Effect, OwnerDone, OwnerWish, Reply, Rows, State, Token};
 use super::record::{Book, Record, Used};
-use super::types::{
-    ACCOUNT_NAME_BYTES_MAX, AccountId, CONNECTION_BYTES_MAX, ConnectionId, ConnectionRow, OwnerError,
-};
+use super::types::{ACCOUNT_NAME_BYTES_MAX, AccountId, CONNECTION_BYTES_MAX, ConnectionId, ConnectionRow, OwnerError};
 use crate::base::amount::Msat;
 
 /// Does what the owner wants, or says why not.

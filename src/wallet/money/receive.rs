@@ -3,10 +3,12 @@
 //! The same request gets the same invoice: before a crash from the journal, after one because the preimage belongs to the request.
 
 use super::ledger::transfer;
-use super::payment::{Effect, InvoiceRow, Reply, RequestRow, Rows, State, Token, may_act, state::Making};
-use super::record::{Book, Invoice, Record};
+use super::payment::{Effect, InvoiceRow, Making, Reply, RequestRow, Rows, State, Token, bounded_metadata, may_act};
+use super::record::{Book, Invoice, Payee, Record};
 use super::transaction::incoming as transaction;
-use super::types::{AccountId, DESCRIPTION_BYTES_MAX, ErrorCode, InvoiceOrder, Preimage, Refusal, RequestKey, Transaction, Viewer};
+use super::types::{
+    AccountId, DESCRIPTION_BYTES_MAX, ErrorCode, InvoiceOrder, Preimage, Refusal, RequestKey, Transaction, Viewer,
+};
 use crate::base::amount::Msat;
 use crate::wallet::backend::{Incoming, MadeInvoice, NewInvoice};
 
@@ -153,7 +155,7 @@ fn write(
         expires_at_s: made.expires_at_s,
         description: order.description.clone().filter(|text| !text.is_empty()),
         description_hash: order.description_hash,
-        metadata: super::payment::bounded_metadata(order.metadata.clone()),
+        metadata: bounded_metadata(order.metadata.clone()),
     };
     let row = InvoiceRow { seq: state.seq + 1, at_ms: now_ms, invoice: invoice.clone(), paid: None };
     if !state.record(Record::Invoice(Box::new(invoice)), None, now_ms, out) {
@@ -180,8 +182,9 @@ pub(super) fn incoming(state: &mut State, rows: &dyn Rows, incoming: &Incoming, 
     match rows.invoice(&incoming.hash) {
         Err(error) => out.push(Effect::Alarm(error.to_string())),
         Ok(Some(row)) if row.paid.is_none() => {
-            let postings = transfer(Book::Outside, Book::Account(row.invoice.account), incoming.amount);
-            let record = Record::Received { hash: incoming.hash, amount: incoming.amount, postings };
+            let payee = Payee { account: row.invoice.account, connection: row.invoice.request.connection };
+            let postings = transfer(Book::Outside, Book::Account(payee.account), incoming.amount);
+            let record = Record::Received { hash: incoming.hash, payee, amount: incoming.amount, postings };
             state.record(record, None, now_ms, out);
         }
         Ok(_) => {}

@@ -84,6 +84,15 @@ pub enum Ending {
     },
 }
 
+/// Who made an invoice here, and gets the money.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Payee {
+    /// The account.
+    pub account: AccountId,
+    /// The connection that made the invoice.
+    pub connection: ConnectionId,
+}
+
 /// The end of a payment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
@@ -91,12 +100,14 @@ pub struct Done {
     pub intent: u64,
     /// Names the payment.
     pub hash: PaymentHash,
-    /// Who pays for it.
+    /// Whose money.
+    pub account: AccountId,
+    /// Whose budget.
     pub connection: ConnectionId,
     /// How it ended.
     pub ending: Ending,
-    /// Sequence number of the invoice of this hearth that it paid.
-    pub inside: Option<u64>,
+    /// Who got it, where that is an account of this hearth.
+    pub payee: Option<Payee>,
     /// Whether it corrects an earlier DONE that said failed (I4).
     pub correction: bool,
     /// The movement; sums to zero (I3).
@@ -195,6 +206,8 @@ pub enum Record {
     Received {
         /// Names the invoice.
         hash: PaymentHash,
+        /// Who gets it.
+        payee: Payee,
         /// What arrived.
         amount: Msat,
         /// The movement.

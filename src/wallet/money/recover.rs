@@ -5,8 +5,8 @@
 //! again, the same, when its request is repeated.
 
 use super::payment::{Effect, State};
-use super::types::{AccountId, Outcome};
 use super::record::Record;
+use super::types::{AccountId, Outcome};
 
 /// The first steps of a new journal: whose it is, and the account that is always there.
 pub(super) fn first_records(state: &mut State, node: &str, now_ms: u64, out: &mut Vec<Effect>) {

@@ -2,8 +2,8 @@
 //! to be: a [`Source`] says where bytes come from.
 
 use super::index::{
-    HASHES, HashOf, HashValue, JOURNAL, LISTS, ListState, ListValue, REQUESTS, RequestValue, Scope, damaged, hash_key, hash_value,
-    list_key, list_value, read_hash_value, read_request_value, request_key, request_value,
+    HASHES, HashOf, HashValue, JOURNAL, LISTS, ListState, ListValue, REQUESTS, RequestValue, Scope, damaged, hash_key,
+    hash_value, list_key, list_value, read_hash_value, read_request_value, request_key, request_value,
 };
 use super::layout;
 use super::payment::{InvoiceRow, PaymentRow, RequestRow, RowsError};
@@ -144,7 +144,7 @@ fn index_done(source: &dyn Source, seq: u64, done: &Done, put: &mut Put<'_>) -> 
     let (at_ms, intent) = intent(entry(source, done.intent)?)?;
     put_hash(put, HashOf::Payment, &done.hash, HashValue { open: done.intent, end: seq });
     put_payment_lists(put, done.intent, at_ms, &intent, Some((seq, &done.ending)));
-    if done.inside.is_some() { end_invoice(source, &done.hash, seq, put) } else { Ok(()) }
+    if done.payee.is_some() { end_invoice(source, &done.hash, seq, put) } else { Ok(()) }
 }
 
 fn end_invoice(source: &dyn Source, hash: &PaymentHash, end: u64, put: &mut Put<'_>) -> Result<(), RowsError> {

@@ -45,9 +45,7 @@ pub(super) fn outgoing(row: &PaymentRow, viewer: Viewer) -> Transaction {
     let done_at_s = row.done.as_ref().map(|(at_ms, _)| at_ms / 1_000);
     let (state, preimage, fees_paid, failure) = match row.ending() {
         None => (TransactionState::Pending, None, Msat::ZERO, None),
-        Some(Ending::Settled { preimage, fee }) => {
-            (TransactionState::Settled, paid_by_viewer.then_some(*preimage), *fee, None)
-        }
+        Some(Ending::Settled { preimage, fee }) => (TransactionState::Settled, paid_by_viewer.then_some(*preimage), *fee, None),
         Some(Ending::Failed { reason }) => (TransactionState::Failed, None, Msat::ZERO, Some(reason.clone())),
     };
     Transaction {

@@ -5,9 +5,7 @@
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash};
 use crate::protocol::event::Event;
-pub use crate::wallet::terms::{
-    AccountId, ConnectionId, ErrorCode, Method, Preimage, Refusal, RequestKey, RequestRef, Scheme,
-};
+pub use crate::wallet::terms::{AccountId, ConnectionId, ErrorCode, Method, Preimage, Refusal, RequestKey, RequestRef, Scheme};
 
 /// Called exactly once with the result, on the money thread: it must be short and must not block.
 pub type On<T> = Box<dyn FnOnce(T) + Send>;

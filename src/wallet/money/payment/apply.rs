@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::budget::Spending;
 use super::super::ledger::LedgerError;
-use super::super::record::{Book, Done, Ending, Entry, Intent, Invoice, Posting, Record, Used};
+use super::super::record::{Book, Done, Ending, Entry, Intent, Invoice, Payee, Posting, Record, Used};
 use super::super::types::{AccountId, ConnectionId, ConnectionRow, RequestRef};
 use super::State;
 use super::state::{Connection, Open, OpenInvoice, Watch};
@@ -128,8 +128,7 @@ impl State {
         connection.open_invoices += 1;
         let open = OpenInvoice {
             seq,
-            account: invoice.account,
-            connection: invoice.request.connection,
+            payee: Payee { account: invoice.account, connection: invoice.request.connection },
             text_digest: Sha256::digest(invoice.bolt11.as_bytes()).into(),
             preimage: invoice.preimage,
             expires_at_s: invoice.expires_at_s,
@@ -178,13 +177,12 @@ impl State {
             return self.apply_correction(done, at_ms);
         }
         let open = self.open.get(&done.hash).filter(|open| open.seq == done.intent).ok_or(Broken::NotOpen(done.hash))?;
-        let (id, account, hold, belongs_ms) =
-            (open.intent.request.connection, open.intent.account, open.hold(), open.belongs_ms);
+        let (id, account, hold, belongs_ms) = (open.intent.request.connection, open.intent.account, open.hold(), open.belongs_ms);
         let cost = cost(&done.ending, open.intent.amount);
         self.post(&done.postings)?;
         self.release(account, hold)?;
         self.open.remove(&done.hash);
-        if done.inside.is_some() {
+        if done.payee.is_some() {
             self.close_invoice(&done.hash);
         }
         self.touched.connections.insert(id);
@@ -199,7 +197,11 @@ impl State {
     /// I4: what was said to have failed was paid. The money is gone, whatever the budget says.
     fn apply_correction(&mut self, done: &Done, at_ms: u64) -> Result<(), Broken> {
         self.post(&done.postings)?;
-        let lost = done.postings.iter().filter(|posting| matches!(posting.book, Book::Account(_))).map(|posting| posting.msat.unsigned_abs());
+        let lost = done
+            .postings
+            .iter()
+            .filter(|posting| matches!(posting.book, Book::Account(_)))
+            .map(|posting| posting.msat.unsigned_abs());
         let cost = Msat::new(lost.sum()).unwrap_or(Msat::MAX);
         self.touched.connections.insert(done.connection);
         let connection = self.connections.get_mut(&done.connection).ok_or(Broken::Unknown)?;

@@ -4,10 +4,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::super::record::{Ending, Intent};
-use super::super::types::{
-    ConnectionId, ErrorCode, METADATA_CHARS_MAX, Outcome, PayOrder, PayTarget, Preimage, Refusal,
-};
+use super::super::record::{Ending, Intent, Payee};
+use super::super::types::{ConnectionId, ErrorCode, METADATA_CHARS_MAX, Outcome, PayOrder, PayTarget, Preimage, Refusal};
 use super::{InvoiceRow, Rows, RowsError, State};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
@@ -16,7 +14,7 @@ use crate::wallet::backend::bolt11::Decoded;
 /// What is to be done with an order.
 pub(super) enum Judgement {
     /// Pay an account of this hearth.
-    Inside { intent: Intent, preimage: Preimage, invoice: u64, payee: super::AccountId },
+    Inside { intent: Intent, preimage: Preimage, payee: Payee },
     /// Hand it to the back end.
     Outside(Intent),
     /// Wait for the payment of that hash which is under way.
@@ -68,7 +66,7 @@ pub(super) fn judge(
     }
     let intent = intent(state, order, *invoice, amount, fee_max);
     Ok(match made_here {
-        Some((preimage, seq, payee)) => Judgement::Inside { intent, preimage, invoice: seq, payee },
+        Some((preimage, payee)) => Judgement::Inside { intent, preimage, payee },
         None => Judgement::Outside(intent),
     })
 }
@@ -128,14 +126,14 @@ fn check_invoice(state: &State, order: &PayOrder, invoice: &Decoded, now_ms: u64
     Ok(amount)
 }
 
-type MadeHere = Option<(Preimage, u64, super::AccountId)>;
+type MadeHere = Option<(Preimage, Payee)>;
 
 /// Whether the invoice is one of this hearth, and can be paid. A foreign invoice that borrows the hash of one of ours is refused.
 fn made_here(state: &State, rows: &dyn Rows, invoice: &Decoded) -> Result<Result<MadeHere, Judgement>, RowsError> {
     let foreign = || Judgement::no(ErrorCode::PaymentFailed, "the invoice carries the payment hash of another one");
     if let Some(open) = state.invoices.get(&invoice.hash) {
         let digest: [u8; 32] = Sha256::digest(invoice.bolt11.as_bytes()).into();
-        return Ok(if digest == open.text_digest { Ok(Some((open.preimage, open.seq, open.account))) } else { Err(foreign()) });
+        return Ok(if digest == open.text_digest { Ok(Some((open.preimage, open.payee))) } else { Err(foreign()) });
     }
     let Some(InvoiceRow { invoice: ours, paid, .. }) = rows.invoice(&invoice.hash)? else { return Ok(Ok(None)) };
     Ok(Err(if ours.bolt11 != invoice.bolt11 {
@@ -177,7 +175,8 @@ fn not_now(state: &State, id: ConnectionId, ready: Result<(), String>) -> Option
     let limits = &state.limits;
     let mine = state.connections.get(&id).map_or(0, |connection| connection.in_flight);
     if mine >= limits.in_flight_max_per_connection {
-        let words = format!("{mine} payments of this connection are under way, the most there may be; try again when one is done");
+        let words =
+            format!("{mine} payments of this connection are under way, the most there may be; try again when one is done");
         return Some(Judgement::NotNow(Refusal::new(ErrorCode::RateLimited, words)));
     }
     if state.open.len() >= limits.in_flight_max {

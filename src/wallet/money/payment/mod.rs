@@ -12,15 +12,18 @@ mod state;
 
 use super::record::{Done, Ending, Entry, Intent, Invoice};
 use super::types::{
-    AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, OwnerError, PayOrder, PayReply, Preimage, Refusal,
-    RequestKey, RequestRef, Transaction,
+    AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, OwnerError, PayOrder, PayReply, Preimage, Refusal, RequestKey,
+    RequestRef, Transaction,
 };
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 use crate::wallet::backend::bolt11::Decoded;
 use crate::wallet::backend::{Incoming, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult};
 pub use apply::Broken;
-pub use state::{Limits, Open, OpenInvoice, State, Touched};
+pub(super) use check::bounded_metadata;
+pub(super) use pay::may_act;
+pub(super) use state::Making;
+pub use state::{Connection, Limits, Open, OpenInvoice, State, Touched, Watch};
 
 /// Names a caller that waits; the shell knows who it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -226,7 +229,9 @@ pub trait Rows {
 /// One step. Effects are appended to `out`.
 pub fn step(state: &mut State, rows: &dyn Rows, input: Input, now_ms: u64, out: &mut Vec<Effect>) {
     match input {
-        Input::Pay { order, invoice, ready, token } => pay::pay(state, rows, pay::Wish { order, invoice, ready, token }, now_ms, out),
+        Input::Pay { order, invoice, ready, token } => {
+            pay::pay(state, rows, pay::Wish { order, invoice, ready, token }, now_ms, out)
+        }
         Input::MakeInvoice { order, preimage, token } => {
             super::receive::make_invoice(state, rows, *order, preimage, token, now_ms, out);
         }

@@ -1,8 +1,8 @@
 //! From a request to records: the intent first, and nothing is sent that is not written.
 
 use super::super::ledger::transfer;
-use super::super::record::{Answered, Book, Done, Ending, Intent, Record};
-use super::super::types::{AccountId, ConnectionId, ErrorCode, Outcome, PayOrder, PayReply, Preimage, Refusal};
+use super::super::record::{Answered, Book, Done, Ending, Intent, Payee, Record};
+use super::super::types::{ConnectionId, ErrorCode, Outcome, PayOrder, PayReply, Preimage, Refusal};
 use super::check::{Judgement, judge};
 use super::{Effect, Reply, RequestRow, Rows, RowsError, State, Token};
 use crate::wallet::backend::SendOrder;
@@ -31,13 +31,7 @@ pub(super) fn pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, o
     out.push(Effect::Reply(token, Reply::Pay(reply)));
 }
 
-fn try_pay(
-    state: &mut State,
-    rows: &dyn Rows,
-    wish: Wish,
-    now_ms: u64,
-    out: &mut Vec<Effect>,
-) -> Result<PayReply, RowsError> {
+fn try_pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, out: &mut Vec<Effect>) -> Result<PayReply, RowsError> {
     if let Some(reply) = repeated(rows, &wish.order, out)? {
         return Ok(reply);
     }
@@ -56,9 +50,7 @@ fn try_pay(
             state.record(record, Some(outcome), now_ms, out)
         }
         Judgement::Attach(hash) => state.record(Record::Attach { request, hash }, None, now_ms, out),
-        Judgement::Inside { intent, preimage, invoice, payee } => {
-            pay_inside(state, intent, preimage, invoice, payee, now_ms, out)
-        }
+        Judgement::Inside { intent, preimage, payee } => pay_inside(state, intent, preimage, payee, now_ms, out),
         Judgement::Outside(intent) => pay_outside(state, intent, now_ms, out),
     };
     Ok(if written { PayReply::Durable } else { PayReply::Refused(safe_mode()) })
@@ -99,23 +91,16 @@ fn safe_mode() -> Refusal {
 
 /// Both legs and both ends in one batch: there is no moment at which the money is nowhere. Paying oneself is booked the same way;
 /// the two legs then cancel out.
-fn pay_inside(
-    state: &mut State,
-    intent: Intent,
-    preimage: Preimage,
-    invoice: u64,
-    payee: AccountId,
-    now_ms: u64,
-    out: &mut Vec<Effect>,
-) -> bool {
+fn pay_inside(state: &mut State, intent: Intent, preimage: Preimage, payee: Payee, now_ms: u64, out: &mut Vec<Effect>) -> bool {
     let done = Done {
         intent: state.seq + 1,
         hash: intent.hash,
+        account: intent.account,
         connection: intent.request.connection,
         ending: Ending::Settled { preimage, fee: intent.fee_max },
-        inside: Some(invoice),
+        payee: Some(payee),
         correction: false,
-        postings: transfer(Book::Account(intent.account), Book::Account(payee), intent.amount),
+        postings: transfer(Book::Account(intent.account), Book::Account(payee.account), intent.amount),
         answers: vec![Answered { request: intent.request.clone(), event: Vec::new() }],
     };
     let outcome = Outcome::Paid { preimage, amount: intent.amount, fee: intent.fee_max };

@@ -136,9 +136,10 @@ fn correct(
     let done = Done {
         intent: row.seq,
         hash: *hash,
+        account: row.intent.account,
         connection,
         ending: Ending::Settled { preimage, fee },
-        inside: None,
+        payee: None,
         correction: true,
         postings: payment(row.intent.account, row.intent.amount, fee),
         answers: Vec::new(),
@@ -160,9 +161,10 @@ fn done(open: &Open, ending: Ending, postings: Vec<super::super::record::Posting
     Done {
         intent: open.seq,
         hash: open.intent.hash,
+        account: open.intent.account,
         connection: open.intent.request.connection,
         ending,
-        inside: None,
+        payee: None,
         correction: false,
         postings,
         answers: open.waiting.iter().map(|request| Answered { request: request.clone(), event: Vec::new() }).collect(),

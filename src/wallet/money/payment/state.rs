@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::budget::Spending;
 use super::super::ledger::Ledger;
-use super::super::record::{Entry, Intent, Record};
+use super::super::record::{Entry, Intent, Payee, Record};
 use super::super::types::{AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, Preimage, RequestKey, RequestRef};
 use super::{Effect, Token};
 use crate::base::amount::Msat;
@@ -110,9 +110,7 @@ pub struct OpenInvoice {
     /// Its sequence number.
     pub seq: u64,
     /// Who gets the money.
-    pub account: AccountId,
-    /// Who made it.
-    pub connection: ConnectionId,
+    pub payee: Payee,
     /// SHA-256 of its text: a foreign invoice with the same hash is not this one.
     pub text_digest: [u8; 32],
     /// The proof.
@@ -204,7 +202,13 @@ impl State {
 
     /// Makes a record happen: applies it and asks for it to be written. A record that breaks an invariant is not written: the
     /// wallet goes into safe mode instead, and `false` comes back. In safe mode nothing is written at all.
-    pub(in crate::wallet::money) fn record(&mut self, record: Record, outcome: Option<Outcome>, now_ms: u64, out: &mut Vec<Effect>) -> bool {
+    pub(in crate::wallet::money) fn record(
+        &mut self,
+        record: Record,
+        outcome: Option<Outcome>,
+        now_ms: u64,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         if self.halted.is_some() {
             return false;
         }
@@ -228,7 +232,13 @@ impl State {
     }
 
     /// Suspends a connection, once.
-    pub(in crate::wallet::money) fn suspend(&mut self, connection: ConnectionId, reason: &str, now_ms: u64, out: &mut Vec<Effect>) {
+    pub(in crate::wallet::money) fn suspend(
+        &mut self,
+        connection: ConnectionId,
+        reason: &str,
+        now_ms: u64,
+        out: &mut Vec<Effect>,
+    ) {
         let fresh = self.connections.get(&connection).is_some_and(|connection| connection.suspended.is_none());
         if fresh {
             self.record(Record::Suspend { connection, reason: reason.to_owned() }, None, now_ms, out);
@@ -249,7 +259,7 @@ impl State {
     pub(in crate::wallet::money) fn close_invoice(&mut self, hash: &PaymentHash) -> Option<OpenInvoice> {
         let invoice = self.invoices.remove(hash)?;
         self.by_expiry.remove(&(invoice.expires_at_s, *hash));
-        if let Some(connection) = self.connections.get_mut(&invoice.connection) {
+        if let Some(connection) = self.connections.get_mut(&invoice.payee.connection) {
             connection.open_invoices = connection.open_invoices.saturating_sub(1);
         }
         Some(invoice)

@@ -99,8 +99,7 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn open(parts: Parts) -> Result<Self, OpenError> {
         let (queue, inbox) = unbounded();
-        let shared =
-            Arc::new(Shared { view: View::new(), waiting: AtomicUsize::new(0), is_shut: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { view: View::new(), waiting: AtomicUsize::new(0), is_shut: AtomicBool::new(false) });
         let (clock, backend, waiting_max) = (parts.clock.clone(), Arc::clone(&parts.backend), parts.waiting_max);
         let mut worker = Worker::open(parts, Arc::clone(&shared), queue.clone(), inbox)?;
         let shelf = worker.shelf();
@@ -196,10 +195,9 @@ impl Command {
                 on(Err(Refusal::new(ErrorCode::Internal, "the wallet's journal cannot be written; no invoice was made")));
             }
             Self::CreateAccount(_, on) => on(Err(OwnerError::Failed)),
-            Self::Fund(_, _, on)
-            | Self::Transfer(_, _, _, on)
-            | Self::PutConnection(_, on)
-            | Self::Resume(_, on) => on(Err(OwnerError::Failed)),
+            Self::Fund(_, _, on) | Self::Transfer(_, _, _, on) | Self::PutConnection(_, on) | Self::Resume(_, on) => {
+                on(Err(OwnerError::Failed))
+            }
         }
     }
 
@@ -210,10 +208,9 @@ impl Command {
             Self::Pay(_, on) => on(PayReply::Refused(busy())),
             Self::MakeInvoice(_, on) => on(Err(busy())),
             Self::CreateAccount(_, on) => on(Err(OwnerError::Busy)),
-            Self::Fund(_, _, on)
-            | Self::Transfer(_, _, _, on)
-            | Self::PutConnection(_, on)
-            | Self::Resume(_, on) => on(Err(OwnerError::Busy)),
+            Self::Fund(_, _, on) | Self::Transfer(_, _, _, on) | Self::PutConnection(_, on) | Self::Resume(_, on) => {
+                on(Err(OwnerError::Busy))
+            }
         }
     }
 }

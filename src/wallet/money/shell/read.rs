@@ -1,8 +1,6 @@
 //! Look-ups and lists: read from the committed journal on the caller's thread.
 
-use super::super::index::{
-    LISTS, ListState, ListValue, Scope, list_end, list_key, list_prefix, read_list_key, read_list_value,
-};
+use super::super::index::{LISTS, ListState, ListValue, Scope, list_end, list_key, list_prefix, read_list_key, read_list_value};
 use super::super::journal::Shelf;
 use super::super::payment::RowsError;
 use super::super::rows;
@@ -38,10 +36,12 @@ impl Eyes {
 pub(super) fn lookup(shelf: &Shelf, eyes: Eyes, selector: &Selector, now_s: u64) -> Result<Option<Transaction>, RowsError> {
     let (hash, text) = match selector {
         Selector::Hash(hash) => (*hash, None),
-        Selector::Invoice(text) => match Unchecked::parse(text).ok().and_then(|read| Some((read.hash()?, read.text().to_owned()))) {
-            Some((hash, text)) => (hash, Some(text)),
-            None => return Ok(None),
-        },
+        Selector::Invoice(text) => {
+            match Unchecked::parse(text).ok().and_then(|read| Some((read.hash()?, read.text().to_owned()))) {
+                Some((hash, text)) => (hash, Some(text)),
+                None => return Ok(None),
+            }
+        }
     };
     let found = both(shelf, &hash, eyes.viewer, now_s)?;
     let mut seen = found.into_iter().flatten().filter(|one| eyes.see(one) && (text.is_none() || one.invoice == text));

@@ -10,14 +10,15 @@ use parking_lot::{Mutex, RwLock};
 
 use super::super::budget::Spending;
 use super::super::payment::State;
-use super::super::types::{
-    ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, Status,
-};
+use super::super::types::{ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, Status};
 use crate::base::amount::Msat;
 use crate::base::hex32::EventId;
 
 /// Answers that are remembered for quick repeats; older ones are on the disk.
-const RECENT_MAX: NonZeroUsize = NonZeroUsize::new(8_192).unwrap_or(NonZeroUsize::MIN);
+const RECENT_MAX: NonZeroUsize = match NonZeroUsize::new(8_192) {
+    Some(count) => count,
+    None => NonZeroUsize::MIN,
+};
 
 struct Connection {
     row: ConnectionRow,
@@ -26,7 +27,7 @@ struct Connection {
 }
 
 /// The shared picture.
-pub(super) struct View {
+pub(in crate::wallet::money) struct View {
     accounts: RwLock<BTreeMap<AccountId, AccountView>>,
     connections: RwLock<BTreeMap<ConnectionId, Connection>>,
     recent: Mutex<LruCache<EventId, KnownAnswer>>,

@@ -107,7 +107,9 @@ impl Worker {
         let mut remember = |entry: &Entry| remember_answers(&view, entry);
         let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut remember)?;
         state.halted = found.damage.map(|damage| {
-            format!("{damage}. Nothing is paid and nothing is written. Keep a copy of the data directory; see hearth wallet status")
+            format!(
+                "{damage}. Nothing is paid and nothing is written. Keep a copy of the data directory; see hearth wallet status"
+            )
         });
         let mut preimages = [0; 32];
         // 32 bytes are a possible length for HKDF-SHA256; it cannot refuse.
@@ -451,12 +453,7 @@ impl Worker {
 }
 
 fn received(hash: &PaymentHash, payee: Payee) -> After {
-    After::Settled(Settled {
-        direction: Direction::Incoming,
-        account: payee.account,
-        connection: payee.connection,
-        hash: *hash,
-    })
+    After::Settled(Settled { direction: Direction::Incoming, account: payee.account, connection: payee.connection, hash: *hash })
 }
 
 /// Answers that a journal holds, for quick repeats.

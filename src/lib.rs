@@ -11,6 +11,8 @@
 
 pub mod base;
 pub mod bench;
+pub mod kv;
 pub mod pb;
 pub mod protocol;
+pub mod store;
 pub mod wallet;

@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn global_options_stand_before_or_after_the_command() {
-        for line in ["hearth --data d --config c serve --listen 127.0.0.1:0", "hearth serve --config c --listen 127.0.0.1:0 --data d"] {
+        for line in
+            ["hearth --data d --config c serve --listen 127.0.0.1:0", "hearth serve --config c --listen 127.0.0.1:0 --data d"]
+        {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert_eq!((cli.config, cli.data), (Some("c".into()), Some("d".into())), "{line}");
             assert!(matches!(cli.command, Command::Serve(_)));

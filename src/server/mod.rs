@@ -7,6 +7,7 @@
 //! * [`connection`]: the shell around one session. [`frames`]: the WebSocket frames of a client.
 //! * [`health`]: `/livez`, `/readyz`, `/metrics` and `/status` on the second listener.
 
+pub mod admin;
 pub mod client_ip;
 pub mod connection;
 pub mod frames;

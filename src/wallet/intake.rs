@@ -268,7 +268,9 @@ impl Wallet {
             PayReply::Durable => owed.ticket.reply(Verdict::Accepted),
             PayReply::Expired => owed.ticket.reply(Verdict::Refused(Reason::invalid("expired"))),
             PayReply::Refused(refusal) => owed.refuse(&refusal),
-            PayReply::Failed => owed.ticket.reply(Verdict::Refused(Reason::error("the wallet could not write; nothing was paid"))),
+            PayReply::Failed => {
+                owed.ticket.reply(Verdict::Refused(Reason::error("the wallet could not write; nothing was paid")))
+            }
         };
         pay_invoice::run(self.money(), request, pay, deadline_s, Box::new(on));
     }

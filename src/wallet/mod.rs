@@ -5,17 +5,21 @@
 //! for, [`service`] holds them together.
 
 pub mod access;
-// pub mod answers; // joined when the money room is here
-// pub mod backend; // joined when the money room is here
-// pub mod intake; // joined when the money room is here
-// pub mod methods; // joined when the money room is here
+pub mod answers;
+pub mod backend;
+pub mod intake;
+pub mod methods;
 pub mod money;
 pub mod outbox;
-// pub mod owner; // joined when the money room is here
-// pub mod service; // joined when the money room is here
+pub mod owner;
+pub mod service;
 pub mod stats;
 pub mod terms;
 pub mod wire;
+
+pub use answers::Answers;
+pub use intake::{Claim, Reply};
+pub use service::{Config, Parts, Wallet};
 
 use crate::protocol::event::Event;
 

@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::base::hex32::{EventId, PublicKey};
+use sha2::{Digest, Sha256};
+
+use crate::base::hex32::{EventId, Hex32, PaymentHash, PublicKey};
 
 /// An account: a sub-wallet with its own ledger balance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -102,6 +104,28 @@ pub struct RequestRef {
     pub created_at_s: u64,
     /// The `d` tag of the answer to an item of a `multi_*` request.
     pub item_tag: Option<String>,
+}
+
+/// The proof of a payment. Never printed by `Debug`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Preimage(pub [u8; 32]);
+
+impl Preimage {
+    /// 64 lower-case hex digits, for the one answer that carries it.
+    pub fn to_hex(self) -> String {
+        Hex32(self.0).to_string()
+    }
+
+    /// SHA-256 of it: the payment hash that it proves.
+    pub fn hash(self) -> PaymentHash {
+        Hex32(Sha256::digest(self.0).into())
+    }
+}
+
+impl fmt::Debug for Preimage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[preimage]")
+    }
 }
 
 /// The error codes of NIP-47 and of the extensions served here.

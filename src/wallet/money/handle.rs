@@ -1,7 +1,6 @@
 //! [`Money`]: the handle to the money thread. Wishes go into its bounded waiting room; reads of balances, budgets and recent
 //! answers look at memory only, and lists and look-ups read the journal's database on the caller's thread.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::shell::{Command, Room};
@@ -128,7 +127,3 @@ impl Money {
         self.0.close();
     }
 }
-
-/// Where the money room keeps its files.
-#[derive(Clone, Debug)]
-pub struct Home(pub PathBuf);

@@ -2,34 +2,13 @@
 //!
 //! Amounts are msat, times on the outside are unix seconds. Nothing here moves money.
 
-use std::fmt;
-
 use crate::base::amount::Msat;
-use crate::base::hex32::{Hex32, PaymentHash, encode_lower};
+use crate::base::hex32::{Hex32, PaymentHash};
 use crate::protocol::event::Event;
-pub use crate::wallet::terms::{AccountId, ConnectionId, ErrorCode, Method, Refusal, RequestKey, RequestRef, Scheme};
+pub use crate::wallet::terms::{AccountId, ConnectionId, ErrorCode, Method, Preimage, Refusal, RequestKey, RequestRef, Scheme};
 
 /// Called exactly once with the result, on the money thread: it must be short and must not block.
 pub type On<T> = Box<dyn FnOnce(T) + Send>;
-
-/// The proof of a payment. Never printed by `Debug`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Preimage(pub [u8; 32]);
-
-impl Preimage {
-    /// 64 lower-case hex digits, for the one answer that carries it.
-    pub fn to_hex(self) -> String {
-        let mut text = [0_u8; 64];
-        encode_lower(&self.0, &mut text);
-        text.iter().map(|&digit| char::from(digit)).collect()
-    }
-}
-
-impl fmt::Debug for Preimage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[preimage]")
-    }
-}
 
 /// What is to be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,13 +75,26 @@ pub trait AnswerSigner: Send + Sync {
     /// nothing is published.
     fn answer(&self, request: &RequestRef, outcome: &Outcome, now_s: u64) -> Option<Event>;
 
-    /// Delivers a stored answer: after its commit, again for a repeated request, and at start for answers of the last day.
+    /// Delivers a stored answer: after its commit, and again for a repeated request. On the money thread: it must not block.
     fn publish(&self, request: &RequestRef, answer: &Event);
 
-    /// A transaction of a connection was settled (for notifications). After the commit.
-    fn settled(&self, transaction: &Transaction) {
-        let _ = transaction;
+    /// Money arrived at a payee (for notifications; [`super::Money::lookup`] has the rest). After the commit, on the money thread.
+    fn settled(&self, settled: &Settled) {
+        let _ = settled;
     }
+}
+
+/// A transaction that was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Received or paid.
+    pub direction: Direction,
+    /// Whose money.
+    pub account: AccountId,
+    /// Who made the invoice, or paid.
+    pub connection: ConnectionId,
+    /// Names it.
+    pub hash: PaymentHash,
 }
 
 /// A wish for an invoice.

@@ -9,7 +9,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use hearth::base::clock::Clock;
 use hearth::base::hex32::EventId;
 use hearth::live::{Live, LiveConfig, Outbox, Subscription, TotalBytes};
-use hearth::policy::{Home, Limits, Policy, RateConfig, Rules};
+use hearth::policy::rate::{Rate, Ticker};
+use hearth::policy::{Home, Limits, Policy, RateConfig, Rates, Rules};
 use hearth::protocol::event::{Draft, Event, EventLimits};
 use hearth::protocol::filter::Filter;
 use hearth::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Tally, Unreadable};
@@ -183,7 +184,7 @@ fn open_session(rates: &RateConfig, events: usize) -> (Session, Arc<Outbox>) {
 fn session(c: &mut Criterion) {
     let message = format!("[\"EVENT\",{}]", signed(1, 1));
     let mut out = Vec::new();
-    let unlimited = hearth::policy::rate::Rate::new(u32::MAX, u32::MAX);
+    let unlimited = Rate::new(100_000_000, 100_000_000);
     let counted = RateConfig {
         events_per_ip: unlimited,
         events_per_connection: unlimited,
@@ -200,6 +201,9 @@ fn session(c: &mut Criterion) {
             });
         });
     }
+    let rates = Rates::new(&counted, Ticker::monotonic());
+    let (connection, author) = (rates.connection([127, 0, 0, 1].into()), EventId::default());
+    c.bench_function("count an event against its three allowances", |b| b.iter(|| rates.take_event(&connection, &author)));
     let off = RateConfig { enabled: false, ..RateConfig::default() };
     let (mut session, outbox) = open_session(&off, 100);
     for (name, request) in [

@@ -8,3 +8,6 @@ pub mod kind;
 pub mod reason;
 pub mod relay_message;
 pub mod verify;
+
+#[cfg(test)]
+mod tests;

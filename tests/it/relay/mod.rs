@@ -11,4 +11,5 @@ mod nip42;
 mod nip45;
 mod nip47;
 mod nip70;
+mod nostr_sdk;
 mod queries_oracle;

@@ -4,6 +4,7 @@ pub mod client;
 pub mod event;
 pub mod hearth;
 pub mod http;
+pub mod invoice;
 pub mod nwc;
 pub mod oracle;
 

@@ -22,12 +22,25 @@ fn text(bytes: &[u8]) -> String {
 fn exit_codes_say_what_kind_of_failure_it_was() {
     let hearth = Hearth::prepared("");
     let broken = Hearth::prepared("[limits]\nsubscriptoins = 3\n");
-    for (arguments, code) in [(&["--help"][..], 0), (&["--version"], 0), (&["help", "wallet"], 0), (&[], 2), (&["sing"], 2), (&["serve", "--nonsense"], 2)] {
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["--version"], 0),
+        (&["help", "wallet"], 0),
+        (&[], 2),
+        (&["sing"], 2),
+        (&["serve", "--nonsense"], 2),
+    ] {
         assert_eq!(bare(arguments).status.code(), Some(code), "{arguments:?}");
     }
     for arguments in [
-        &["wallet", "list"][..], &["wallet", "connect", "x"], &["wallet", "show", "x"], &["wallet", "revoke", "x"],
-        &["wallet", "accounts"], &["wallet", "fund", "a", "1000"], &["wallet", "payments"], &["stats"],
+        &["wallet", "list"][..],
+        &["wallet", "connect", "x"],
+        &["wallet", "show", "x"],
+        &["wallet", "revoke", "x"],
+        &["wallet", "accounts"],
+        &["wallet", "fund", "a", "1000"],
+        &["wallet", "payments"],
+        &["stats"],
     ] {
         let output = hearth.run(arguments);
         assert_eq!(output.status.code(), Some(3), "{arguments:?}: {}", text(&output.stderr));
@@ -39,16 +52,23 @@ fn exit_codes_say_what_kind_of_failure_it_was() {
         let output = broken.run(arguments);
         assert_eq!(output.status.code(), Some(78), "{arguments:?}: {}", text(&output.stderr));
         let words = format!("{}{}", text(&output.stderr), text(&output.stdout));
-        assert!(words.contains("subscriptoins") && words.contains("subscriptions"), "names the key and suggests another: {words}");
+        assert!(
+            words.contains("subscriptoins") && words.contains("subscriptions"),
+            "names the key and suggests another: {words}"
+        );
     }
-    for arguments in [&["wallet", "fund", "a", "lots"][..], &["wallet", "connect"], &["wallet", "connect", "x", "--renewal", "hourly"]] {
+    for arguments in
+        [&["wallet", "fund", "a", "lots"][..], &["wallet", "connect"], &["wallet", "connect", "x", "--renewal", "hourly"]]
+    {
         assert_eq!(hearth.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
 
 #[test]
 fn check_tells_all_problems_at_once() {
-    let hearth = Hearth::prepared("[relay]\nlisten = \"nowhere\"\nnmae = \"x\"\n[limits]\nfilters = \"many\"\n[store]\ndurability = \"maybe\"\n[colour]\nred = 1\n");
+    let hearth = Hearth::prepared(
+        "[relay]\nlisten = \"nowhere\"\nnmae = \"x\"\n[limits]\nfilters = \"many\"\n[store]\ndurability = \"maybe\"\n[colour]\nred = 1\n",
+    );
     let output = hearth.run(&["check"]);
     assert_eq!(output.status.code(), Some(78));
     let words = format!("{}{}", text(&output.stdout), text(&output.stderr));
@@ -82,7 +102,8 @@ fn init_makes_private_keys_once() {
     }
     let again = hearth.run(&["init"]);
     assert_eq!(again.status.code(), Some(1), "{}", text(&again.stderr));
-    let after: Vec<_> = ["wallet-seed", "node-key", "relay-key"].iter().map(|name| std::fs::read(keys.join(name)).unwrap()).collect();
+    let after: Vec<_> =
+        ["wallet-seed", "node-key", "relay-key"].iter().map(|name| std::fs::read(keys.join(name)).unwrap()).collect();
     assert_eq!(before, after, "nothing was overwritten");
     for key in before {
         let hex = text(&key);
@@ -134,7 +155,18 @@ async fn a_taken_port_is_named() {
 async fn the_owner_sees_connections_accounts_payments_and_figures() {
     let hearth = Hearth::start();
     hearth.fund("savings", 70_000);
-    let options = ["--account", "savings", "--budget-msat", "50000", "--renewal", "weekly", "--max-payment-msat", "20000", "--expires", "30d"];
+    let options = [
+        "--account",
+        "savings",
+        "--budget-msat",
+        "50000",
+        "--renewal",
+        "weekly",
+        "--max-payment-msat",
+        "20000",
+        "--expires",
+        "30d",
+    ];
     let app = App::connect(&hearth, "phone", &options);
     let shop = App::connect(&hearth, "shop", &["--account", "till"]);
     let mut client = hearth.client().await;
@@ -142,7 +174,11 @@ async fn the_owner_sees_connections_accounts_payments_and_figures() {
     app.call(&mut client, "pay_invoice", json!({"invoice": invoice})).await;
 
     let shown = hearth.json(&["wallet", "show", "phone"]);
-    assert_eq!((&shown["name"], &shown["account"], &shown["state"]), (&json!("phone"), &json!("savings"), &json!("active")), "{shown}");
+    assert_eq!(
+        (&shown["name"], &shown["account"], &shown["state"]),
+        (&json!("phone"), &json!("savings"), &json!("active")),
+        "{shown}"
+    );
     assert_eq!((&shown["budget_msat"], &shown["renewal"]), (&json!(50_000), &json!("weekly")), "{shown}");
     assert_eq!((&shown["budget_used_msat"], &shown["client_pubkey"]), (&json!(12_000), &json!(app.key.hex)), "{shown}");
     assert!(!shown.to_string().contains(&app.key.secret()));
@@ -150,15 +186,21 @@ async fn the_owner_sees_connections_accounts_payments_and_figures() {
     let names: Vec<_> = rows(&listed, "connections").iter().map(|one| one["name"].clone()).collect();
     assert_eq!(names, [json!("phone"), json!("shop")]);
     let accounts = hearth.json(&["wallet", "accounts"]);
-    let balance = |name: &str| rows(&accounts, "accounts").iter().find(|one| one["name"] == name).map(|one| one["balance_msat"].clone());
+    let balance =
+        |name: &str| rows(&accounts, "accounts").iter().find(|one| one["name"] == name).map(|one| one["balance_msat"].clone());
     assert_eq!((balance("savings"), balance("till")), (Some(json!(58_000)), Some(json!(12_000))), "{accounts}");
     let payments = hearth.json(&["wallet", "payments"]);
-    assert!(rows(&payments, "payments").iter().all(|one| one["amount_msat"] == 12_000 && one["state"] == "settled"), "{payments}");
+    assert!(
+        rows(&payments, "payments").iter().all(|one| one["amount_msat"] == 12_000 && one["state"] == "settled"),
+        "{payments}"
+    );
     assert!(!rows(&payments, "payments").is_empty());
     let stats = hearth.json(&["stats"]);
     assert!(stats.is_object(), "{stats}");
 
-    for arguments in [&["wallet", "list"][..], &["wallet", "show", "phone"], &["wallet", "accounts"], &["wallet", "payments"], &["stats"]] {
+    for arguments in
+        [&["wallet", "list"][..], &["wallet", "show", "phone"], &["wallet", "accounts"], &["wallet", "payments"], &["stats"]]
+    {
         let output = hearth.run(arguments);
         assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}: {}", text(&output.stderr));
     }
@@ -181,8 +223,14 @@ async fn connect_prints_the_uri_and_a_code_for_cameras() {
     let words = text(&output.stdout);
     assert!(output.status.success());
     assert!(words.contains("nostr+walletconnect://"), "{words}");
-    assert!(words.lines().filter(|line| line.contains('█') || line.contains('▀') || line.contains('▄')).count() > 10, "no QR code: {words}");
-    assert!(words.contains("inside") || words.contains("this hearth"), "it says that the embedded wallet settles inside only: {words}");
+    assert!(
+        words.lines().filter(|line| line.contains('█') || line.contains('▀') || line.contains('▄')).count() > 10,
+        "no QR code: {words}"
+    );
+    assert!(
+        words.contains("inside") || words.contains("this hearth"),
+        "it says that the embedded wallet settles inside only: {words}"
+    );
     let uri = App::connect(&hearth, "other", &["--relay", "wss://relay.example.com"]).uri;
     assert!(uri.contains("relay=wss%3A%2F%2Frelay.example.com"), "{uri}");
 }

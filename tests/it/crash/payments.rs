@@ -81,8 +81,9 @@ async fn prepare(hearth: &Hearth) -> Vec<Pair> {
 /// Makes all invoices of a payee at once.
 async fn invoices(payee: &App, client: &mut Client) -> Vec<String> {
     client.stored_json("answers", &[json!({"kinds": [23_195], "authors": [payee.wallet], "limit": 0})]).await;
-    let requests: Vec<Event> =
-        (0..PAYMENTS_EACH).map(|n| payee.request("make_invoice", &json!({"amount": AMOUNT_MSAT, "description": format!("{n}")}))).collect();
+    let requests: Vec<Event> = (0..PAYMENTS_EACH)
+        .map(|n| payee.request("make_invoice", &json!({"amount": AMOUNT_MSAT, "description": format!("{n}")})))
+        .collect();
     let mut made = BTreeMap::new();
     for batch in requests.chunks(WINDOW) {
         for request in batch {

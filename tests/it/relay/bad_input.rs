@@ -79,11 +79,16 @@ fn messages() -> Vec<Case> {
         ("[\"CLOSE\",\"\\ud800\"]", "NOTICE invalid: unexpected end of hex escape"),
         ("[\"CLOSE\",\"\\x\"]", "NOTICE invalid: invalid escape"),
     ]);
-    for (message, kind) in [("{}", "map"), ("null", "null"), ("\"EVENT\"", "string \"EVENT\""), ("42", "integer `42`"), ("true", "boolean `true`")] {
+    for (message, kind) in
+        [("{}", "map"), ("null", "null"), ("\"EVENT\"", "string \"EVENT\""), ("42", "integer `42`"), ("true", "boolean `true`")]
+    {
         cases.push((message.to_owned(), format!("NOTICE invalid: invalid type: {kind}, {A_LIST}")));
     }
     cases.push(("[".repeat(100_000), "NOTICE invalid: invalid type: sequence, expected a string".to_owned()));
-    cases.push((format!("[\"REQ\",\"s\",{}", "[".repeat(100_000)), "NOTICE invalid: invalid type: sequence, expected a filter object".to_owned()));
+    cases.push((
+        format!("[\"REQ\",\"s\",{}", "[".repeat(100_000)),
+        "NOTICE invalid: invalid type: sequence, expected a filter object".to_owned(),
+    ));
     cases.push((format!("[\"EVENT\",{{\"x\":{}", "[".repeat(100_000)), "NOTICE invalid: recursion limit exceeded".to_owned()));
     cases.push((format!("[\"{}\"]", "x".repeat(10_000)), format!("NOTICE invalid: unknown message \"{}\"", "x".repeat(32))));
     cases
@@ -136,11 +141,15 @@ fn queries() -> Vec<Case> {
         }
     }
     let long = "s".repeat(65);
-    cases.push((json!(["REQ", long, {}]).to_string(), format!("CLOSED {long} invalid: a subscription id has 1 to 64 characters")));
+    cases
+        .push((json!(["REQ", long, {}]).to_string(), format!("CLOSED {long} invalid: a subscription id has 1 to 64 characters")));
     let many: Vec<Value> = ["REQ", "s"].into_iter().map(Value::from).chain(std::iter::repeat_n(json!({}), 21)).collect();
     cases.push((Value::Array(many).to_string(), "CLOSED s error: too many filters, at most 20".to_owned()));
     let kinds: Vec<u64> = (0..2_001).collect();
-    cases.push((json!(["REQ", "s", {"kinds": kinds}]).to_string(), "CLOSED s error: too many values in a filter, at most 2000".to_owned()));
+    cases.push((
+        json!(["REQ", "s", {"kinds": kinds}]).to_string(),
+        "CLOSED s error: too many values in a filter, at most 2000".to_owned(),
+    ));
     cases
 }
 
@@ -206,7 +215,10 @@ fn crooked_numbers(key: &Key) -> Vec<Case> {
         (message(&now, "1.0"), "OK false invalid: invalid type: floating point `1.0`, expected u16".to_owned()),
         (message(&now, "01"), "NOTICE invalid: invalid number".to_owned()),
         (message("-0", "1"), "OK false invalid: invalid type: floating point `-0.0`, expected u64".to_owned()),
-        (message("18446744073709551616", "1"), "OK false invalid: invalid type: floating point `1.8446744073709552e19`, expected u64".to_owned()),
+        (
+            message("18446744073709551616", "1"),
+            "OK false invalid: invalid type: floating point `1.8446744073709552e19`, expected u64".to_owned(),
+        ),
         (message("18446744073709551615", "1"), "OK false invalid: created_at is too far in the future".to_owned()),
         (message("0", "1"), "OK false invalid: created_at is too long ago".to_owned()),
         (message(&(now_s() + 1_000).to_string(), "1"), "OK false invalid: created_at is too far in the future".to_owned()),
@@ -239,7 +251,10 @@ fn tags_and_limits(key: &Key) -> Vec<Case> {
     let many = vec![&["t", "x"][..]; 2_001];
     cases.push((of(key.event(1, "", &many)), "OK false invalid: event has 2001 tags, at most 2000 are taken".to_owned()));
     let long = "x".repeat(1_025);
-    cases.push((of(key.event(1, "", &[&["t", &long]])), "OK false invalid: value of tag \"t\" is 1025 bytes, at most 1024 are taken".to_owned()));
+    cases.push((
+        of(key.event(1, "", &[&["t", &long]])),
+        "OK false invalid: value of tag \"t\" is 1025 bytes, at most 1024 are taken".to_owned(),
+    ));
     let big = key.note(&"x".repeat(66_000));
     let bytes = big.json().len();
     cases.push((of(big), format!("OK false invalid: event is {bytes} bytes, at most 65536 are taken")));
@@ -319,7 +334,14 @@ async fn frames_that_are_allowed_are_understood() {
     assert!(matches!(client.next().await, Heard::Notice(text) if text.starts_with("invalid: ")), "a binary frame");
     client.settle().await;
     let mut stream = upgraded(hearth.address()).await;
-    let pieces: [&[u8]; 6] = [&frame(0x01, b"[\"REQ\",\"\xf0\x9f"), &frame(0x89, b"ping"), &frame(0x00, b""), &frame(0x00, b"\x94\xa5\","), &frame(0x00, b"{\"limit\":"), &frame(0x80, b"0}]")];
+    let pieces: [&[u8]; 6] = [
+        &frame(0x01, b"[\"REQ\",\"\xf0\x9f"),
+        &frame(0x89, b"ping"),
+        &frame(0x00, b""),
+        &frame(0x00, b"\x94\xa5\","),
+        &frame(0x00, b"{\"limit\":"),
+        &frame(0x80, b"0}]"),
+    ];
     for piece in pieces {
         for byte in piece {
             stream.write_all(&[*byte]).await.unwrap();
@@ -339,7 +361,11 @@ async fn frames_that_are_allowed_are_understood() {
 async fn odd_http_is_refused() {
     let hearth = Hearth::with_config("[limits]\nhandshake_s = 2\n");
     let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
-    let old: Vec<(&str, &str)> = upgrade.iter().copied().chain([("Sec-WebSocket-Version", "8"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]).collect();
+    let old: Vec<(&str, &str)> = upgrade
+        .iter()
+        .copied()
+        .chain([("Sec-WebSocket-Version", "8"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
+        .collect();
     let keyless: Vec<(&str, &str)> = upgrade.iter().copied().chain([("Sec-WebSocket-Version", "13")]).collect();
     let long = "x".repeat(20_000);
     for (what, headers, statuses) in [

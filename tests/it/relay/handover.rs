@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::Barrier;
 
 use crate::support::client::Heard;
-use crate::support::{Event, Hearth, Key};
+use crate::support::{Client, Event, Hearth, Key};
 
 const PUBLISHERS: usize = 3;
 const EVENTS_EACH: usize = 1_000;
@@ -16,7 +16,7 @@ const SUBSCRIPTIONS_EACH: usize = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_gap_and_no_duplicate_while_others_publish() {
-    let hearth = Arc::new(Hearth::with_config("[rates]\nenabled = false\n[limits]\noutbox_bytes = 268435456\n"));
+    let hearth = Hearth::with_config("[rates]\nenabled = false\n[limits]\noutbox_bytes = 268435456\n");
     let start = Arc::new(Barrier::new(PUBLISHERS + READERS));
     let mut all = Vec::new();
     let mut publishing = Vec::new();
@@ -24,9 +24,12 @@ async fn no_gap_and_no_duplicate_while_others_publish() {
         let key = Key::seeded(1_000 + number as u64);
         let events: Vec<Event> = (0..EVENTS_EACH).map(|index| key.note(&format!("{number} {index}"))).collect();
         all.extend(events.iter().map(Event::json));
-        publishing.push(tokio::spawn(publish(Arc::clone(&hearth), Arc::clone(&start), events)));
+        publishing.push(tokio::spawn(publish(hearth.client().await, Arc::clone(&start), events)));
     }
-    let reading: Vec<_> = (0..READERS).map(|_| tokio::spawn(read(Arc::clone(&hearth), Arc::clone(&start)))).collect();
+    let mut reading = Vec::new();
+    for _ in 0..READERS {
+        reading.push(tokio::spawn(read(hearth.client().await, Arc::clone(&start))));
+    }
     for task in publishing {
         task.await.unwrap();
     }
@@ -47,8 +50,7 @@ async fn no_gap_and_no_duplicate_while_others_publish() {
 }
 
 /// Publishes with a window of 50, waits for every OK.
-async fn publish(hearth: Arc<Hearth>, start: Arc<Barrier>, events: Vec<Event>) {
-    let mut client = hearth.client().await;
+async fn publish(mut client: Client, start: Arc<Barrier>, events: Vec<Event>) {
     start.wait().await;
     for batch in events.chunks(50) {
         for event in batch {
@@ -62,8 +64,7 @@ async fn publish(hearth: Arc<Hearth>, start: Arc<Barrier>, events: Vec<Event>) {
 }
 
 /// Opens subscriptions one after the other while events come, and reads until each has had them all.
-async fn read(hearth: Arc<Hearth>, start: Arc<Barrier>) -> HashMap<String, (usize, Vec<String>)> {
-    let mut client = hearth.client().await;
+async fn read(mut client: Client, start: Arc<Barrier>) -> HashMap<String, (usize, Vec<String>)> {
     start.wait().await;
     let mut got: HashMap<String, (usize, Vec<String>)> = HashMap::new();
     let mut complete = 0;

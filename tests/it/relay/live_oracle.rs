@@ -67,7 +67,8 @@ async fn every_subscription_gets_exactly_what_matches() {
         for index in 0..SUBSCRIPTIONS {
             let subscription = format!("s{index}");
             let filters = &wanted[&(number, subscription.clone())];
-            let expected = published.iter().copied().chain([&last]).filter(|event| filters.iter().any(|filter| matches(filter, event)));
+            let expected =
+                published.iter().copied().chain([&last]).filter(|event| filters.iter().any(|filter| matches(filter, event)));
             let mut expected: Vec<String> = expected.map(|event| event.json()).collect();
             let mut found = heard.remove(&subscription).unwrap_or_default();
             expected.sort();

@@ -11,13 +11,15 @@ async fn what_is_read_is_what_was_published_byte_for_byte() {
     let (mut publisher, mut reader) = (hearth.client().await, hearth.client().await);
     let key = Key::random();
     reader.stored_json("live", &[json!({"kinds": [1]})]).await;
-    let mut contents: Vec<String> = (0..=0x20).chain([0x7f, 0x80, 0x2028, 0x2029, 0xfffd, 0xfffe, 0xffff, 0x1_f525, 0x10_ffff])
+    let mut contents: Vec<String> = (0..=0x20)
+        .chain([0x7f, 0x80, 0x2028, 0x2029, 0xfffd, 0xfffe, 0xffff, 0x1_f525, 0x10_ffff])
         .map(|code| format!("before {} after", char::from_u32(code).unwrap()))
         .collect();
     contents.extend(["", "\"\\/", "e\u{301} not \u{e9}", "{\"a\":[1]}", "\\u0041", "\u{feff}bom", "🏳️‍🌈"].map(str::to_owned));
     contents.push("long ".repeat(10_000));
     for content in contents {
-        let event = key.event(1, &content, &[&["t", &content[..content.len().min(20)]], &["alt", &content], &["empty", ""], &["x"]]);
+        let event =
+            key.event(1, &content, &[&["t", &content[..content.len().min(20)]], &["alt", &content], &["empty", ""], &["x"]]);
         publisher.accept(&event).await;
         let stored = publisher.stored_json("stored", &[json!({"ids": [event.id]})]).await;
         assert_eq!(stored, [event.json()], "stored: {content:?}");
@@ -54,10 +56,32 @@ async fn each_kind_is_kept_by_the_rule_of_its_range() {
     let addressable = [false, true, false, true];
     let ephemeral = [false, false, false, false];
     let table = [
-        (0, replaceable), (1, regular), (2, regular), (3, replaceable), (4, regular), (6, regular), (7, regular), (40, regular),
-        (41, regular), (44, regular), (45, regular), (999, regular), (1_000, regular), (9_735, regular), (9_999, regular),
-        (10_000, replaceable), (10_002, replaceable), (19_999, replaceable), (20_000, ephemeral), (25_000, ephemeral),
-        (29_999, ephemeral), (30_000, addressable), (30_023, addressable), (39_999, addressable), (40_000, regular), (65_535, regular),
+        (0, replaceable),
+        (1, regular),
+        (2, regular),
+        (3, replaceable),
+        (4, regular),
+        (6, regular),
+        (7, regular),
+        (40, regular),
+        (41, regular),
+        (44, regular),
+        (45, regular),
+        (999, regular),
+        (1_000, regular),
+        (9_735, regular),
+        (9_999, regular),
+        (10_000, replaceable),
+        (10_002, replaceable),
+        (19_999, replaceable),
+        (20_000, ephemeral),
+        (25_000, ephemeral),
+        (29_999, ephemeral),
+        (30_000, addressable),
+        (30_023, addressable),
+        (39_999, addressable),
+        (40_000, regular),
+        (65_535, regular),
     ];
     for (kind, stays) in table {
         let key = Key::random();
@@ -69,7 +93,8 @@ async fn each_kind_is_kept_by_the_rule_of_its_range() {
             client.accept(event).await;
         }
         let found = client.stored(&[json!({"authors": [key.hex]})]).await;
-        let expected: Vec<String> = events.iter().zip(stays).rev().filter(|(_, stays)| *stays).map(|(event, _)| event.id.clone()).collect();
+        let expected: Vec<String> =
+            events.iter().zip(stays).rev().filter(|(_, stays)| *stays).map(|(event, _)| event.id.clone()).collect();
         assert_eq!(found, expected, "kind {kind}");
     }
 }

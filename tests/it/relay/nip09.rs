@@ -20,7 +20,8 @@ async fn one_deletes_ones_own_events_and_no_others() {
     for event in mine.iter().chain([&theirs]) {
         client.accept(event).await;
     }
-    let deletion = me.event_at(now, 5, "", &[&["e", &mine[0].id], &["e", &mine[1].id, "wss://x"], &["e", &theirs.id], &["k", "1"]]);
+    let deletion =
+        me.event_at(now, 5, "", &[&["e", &mine[0].id], &["e", &mine[1].id, "wss://x"], &["e", &theirs.id], &["k", "1"]]);
     client.accept(&deletion).await;
     for (event, stays) in [(&mine[0], false), (&mine[1], false), (&mine[2], true), (&theirs, true), (&deletion, true)] {
         assert_eq!(is_stored(&mut client, event).await, stays, "{}", event.content);
@@ -63,7 +64,9 @@ async fn an_address_deletes_every_version_up_to_the_deletion() {
     let mut client = hearth.client().await;
     let now = now_s();
     // Kind, `d` tag, address; plain replaceable events have an address too.
-    for (kind, d, suffix) in [(30_023, "post", "post"), (30_023, "", ""), (30_023, "a:b", "a:b"), (10_002, "", ""), (0, "", ""), (3, "", "")] {
+    for (kind, d, suffix) in
+        [(30_023, "post", "post"), (30_023, "", ""), (30_023, "a:b", "a:b"), (10_002, "", ""), (0, "", ""), (3, "", "")]
+    {
         let me = Key::random();
         let version = |at: u64| me.event_at(at, kind, &format!("{at}"), &[&["d", d]]);
         let (old, same, new) = (version(now - 10), version(now - 5), version(now - 4));
@@ -96,12 +99,20 @@ async fn what_a_deletion_does_not_reach() {
     }
     let address = |key: &Key, kind: &str, d: &str| format!("{kind}:{}:{d}", key.hex);
     let reaching = [
-        address(&other, "30023", "x"), address(&me, "30023", "x"), address(&me, "1", ""), address(&me, "030024", "x"),
-        address(&me, "30023", "Y"), format!("30024:{}", me.hex), "30024::x".to_owned(), "nonsense".to_owned(), String::new(),
+        address(&other, "30023", "x"),
+        address(&me, "30023", "x"),
+        address(&me, "1", ""),
+        address(&me, "030024", "x"),
+        address(&me, "30023", "Y"),
+        format!("30024:{}", me.hex),
+        "30024::x".to_owned(),
+        "nonsense".to_owned(),
+        String::new(),
     ];
     let tags: Vec<Vec<&str>> = reaching.iter().map(|address| vec!["a", address.as_str()]).collect();
     let mut tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
-    tags.extend([&["e"][..], &["e", "abc"], &["a"], &["E", &note.id], &["k", "1"]]);
+    let upper = ["E", note.id.as_str()];
+    tags.extend([&["e"][..], &["e", "abc"], &["a"], &upper, &["k", "1"]]);
     client.accept(&me.event_at(now - 5, 5, "", &tags)).await;
     for event in [&theirs, &newer, &elsewhere, &other_kind, &note] {
         assert!(is_stored(&mut client, event).await, "kind {} by {}", event.kind, event.pubkey);

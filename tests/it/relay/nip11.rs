@@ -79,7 +79,9 @@ async fn one_endpoint_serves_the_document_a_page_and_the_socket() {
         assert_eq!(answer.status, status, "{method} {path} {headers:?}");
         assert!(answer.headers.get("content-type").map_or("", String::as_str).starts_with(kind), "{answer:?}");
     }
-    for (method, headers) in [("GET", &accept[..]), ("OPTIONS", &[("Origin", "https://x"), ("Access-Control-Request-Method", "GET")])] {
+    for (method, headers) in
+        [("GET", &accept[..]), ("OPTIONS", &[("Origin", "https://x"), ("Access-Control-Request-Method", "GET")])]
+    {
         let answer = http(hearth.address(), method, "/", headers).await;
         assert!(answer.status < 300, "{method}: {answer:?}");
         for name in ["access-control-allow-origin", "access-control-allow-headers", "access-control-allow-methods"] {
@@ -196,7 +198,9 @@ async fn probe_times(client: &mut Client, past: u64, future: u64) {
     let key = Key::random();
     let now = now_s();
     // Half a minute either way is what a busy machine may need for the round trip.
-    for (created_at, accepted) in [(now - past + 30, true), (now - past - 30, false), (now + future - 30, true), (now + future + 60, false)] {
+    for (created_at, accepted) in
+        [(now - past + 30, true), (now - past - 30, false), (now + future - 30, true), (now + future + 60, false)]
+    {
         let verdict = client.publish(&key.event_at(created_at, 1, "", &[])).await;
         assert_eq!(verdict.accepted, accepted, "created_at {} of now: {verdict:?}", created_at.wrapping_sub(now).cast_signed());
         assert!(accepted || verdict.text.starts_with("invalid: "), "{verdict:?}");
@@ -220,7 +224,9 @@ async fn connections_of_one_address_are_counted() {
     open.pop().unwrap().close().await;
     crate::support::eventually("a place is free again", async || match Client::try_connect(&hearth.url()).await {
         Err(_) => false,
-        Ok(mut client) => client.try_send("[\"REQ\",\"s\",{\"limit\":0}]").await.is_ok() && matches!(client.next().await, Heard::Eose(_)),
+        Ok(mut client) => {
+            client.try_send("[\"REQ\",\"s\",{\"limit\":0}]").await.is_ok() && matches!(client.next().await, Heard::Eose(_))
+        }
     })
     .await;
 }

@@ -45,7 +45,9 @@ async fn what_is_not_an_authentication_for_this_connection_is_refused() {
     let challenge = good.tag("challenge").unwrap().to_owned();
     let url = hearth.url();
     let port = hearth.address().rsplit(':').next().unwrap();
-    let made = |at: u64, kind: u64, relay: &str, challenge: &str| key.event_at(at, kind, "", &[&["relay", relay], &["challenge", challenge]]);
+    let made = |at: u64, kind: u64, relay: &str, challenge: &str| {
+        key.event_at(at, kind, "", &[&["relay", relay], &["challenge", challenge]])
+    };
     let now = now_s();
     let mut bad: Vec<(String, Event)> = vec![
         ("other kind".into(), made(now, 22_243, &url, &challenge)),

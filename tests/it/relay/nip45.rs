@@ -45,7 +45,10 @@ async fn a_count_stops_at_its_limit_and_says_so() {
         client.say(&request("COUNT", "c", &[filter])).await;
         match client.of_subscription("c").await {
             crate::support::client::Heard::Count(_, answer) => {
-                assert_eq!((answer["count"].as_u64(), answer["approximate"].as_bool().unwrap_or(false)), (Some(count), approximate));
+                assert_eq!(
+                    (answer["count"].as_u64(), answer["approximate"].as_bool().unwrap_or(false)),
+                    (Some(count), approximate)
+                );
             }
             other => panic!("{other:?}"),
         }

@@ -109,9 +109,8 @@ impl Client {
             let frame = tokio::time::timeout_at(deadline, self.socket.next()).await.ok()?;
             let heard = match frame {
                 Some(Ok(Message::Text(text))) => understand(&text),
-                Some(Ok(Message::Close(frame))) => {
-                    frame.map_or(Heard::Gone(1005, String::new()), |frame| Heard::Gone(frame.code.into(), frame.reason.to_string()))
-                }
+                Some(Ok(Message::Close(frame))) => frame
+                    .map_or(Heard::Gone(1005, String::new()), |frame| Heard::Gone(frame.code.into(), frame.reason.to_string())),
                 Some(Ok(_)) => continue,
                 Some(Err(_)) | None => Heard::Gone(1006, String::new()),
             };
@@ -125,12 +124,14 @@ impl Client {
 
     /// The first message that `wanted` takes; what comes before it waits for its own reader.
     pub async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(&Heard) -> Option<T>) -> T {
-        if let Some((at, found)) = self.waiting.iter().enumerate().find_map(|(at, heard)| wanted(heard).map(|found| (at, found))) {
+        if let Some((at, found)) = self.waiting.iter().enumerate().find_map(|(at, heard)| wanted(heard).map(|found| (at, found)))
+        {
             self.waiting.remove(at);
             return found;
         }
         loop {
-            let heard = self.read(PATIENCE).await.unwrap_or_else(|| panic!("no {what} in {PATIENCE:?}; waiting: {:?}", self.waiting));
+            let heard =
+                self.read(PATIENCE).await.unwrap_or_else(|| panic!("no {what} in {PATIENCE:?}; waiting: {:?}", self.waiting));
             if let Some(found) = wanted(&heard) {
                 return found;
             }

@@ -135,11 +135,6 @@ impl Hearth {
         self.dir.path().join("data")
     }
 
-    /// The configuration file.
-    pub fn config_file(&self) -> PathBuf {
-        self.dir.path().join("config.toml")
-    }
-
     /// Process id of the running server.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()

@@ -1,8 +1,8 @@
 //! A wallet app reduced to what goes over the wire: request events made by hand, answers opened and checked.
 
+use nostr::key::{PublicKey, SecretKey};
 use nostr::nips::nip44::Version;
 use nostr::nips::{nip04, nip44};
-use nostr::{PublicKey, SecretKey};
 use serde_json::{Value, json};
 
 use super::client::Verdict;
@@ -64,7 +64,8 @@ impl App {
 
     /// The same, of that time.
     pub fn envelope_at(&self, created_at: u64, content: &str, tags: &[&[&str]]) -> Event {
-        let addressed: Vec<&[&str]> = [&["p", self.wallet.as_str()][..]].into_iter().chain(tags.iter().copied()).collect();
+        let to = ["p", self.wallet.as_str()];
+        let addressed: Vec<&[&str]> = std::iter::once(&to[..]).chain(tags.iter().copied()).collect();
         self.key.event_at(created_at, 23_194, content, &addressed)
     }
 

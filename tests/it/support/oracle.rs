@@ -77,7 +77,8 @@ impl Memory {
             let mut found: Vec<&Event> = self.events.iter().filter(|event| matches(filter, event)).collect();
             found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
             let limit = filter.get("limit").map_or(LIMIT_DEFAULT, |limit| limit.as_u64().unwrap()).min(LIMIT_MAX);
-            wanted.extend(found.iter().take(usize::try_from(limit).unwrap()).map(|event| (u64::MAX - event.created_at, &event.id)));
+            wanted
+                .extend(found.iter().take(usize::try_from(limit).unwrap()).map(|event| (u64::MAX - event.created_at, &event.id)));
         }
         wanted.into_iter().map(|(_, id)| id.clone()).collect()
     }
@@ -85,11 +86,6 @@ impl Memory {
     /// How many stored events match any of the filters, limits apart.
     pub fn count(&self, filters: &[Value]) -> usize {
         self.events.iter().filter(|event| filters.iter().any(|filter| matches(filter, event))).count()
-    }
-
-    /// Everything that is stored.
-    pub fn events(&self) -> &[Event] {
-        &self.events
     }
 }
 
@@ -178,7 +174,8 @@ impl World {
         let mut filter = Map::new();
         let conditions = rng.random_range(0..4);
         for _ in 0..conditions {
-            let key = *["ids", "authors", "authors", "kinds", "kinds", "#e", "#p", "#t", "#d", "#T", "times"].choose(rng).unwrap();
+            let key =
+                *["ids", "authors", "authors", "kinds", "kinds", "#e", "#p", "#t", "#d", "#T", "times"].choose(rng).unwrap();
             match key {
                 "ids" => drop(filter.insert(key.into(), self.list(rng, 40, |rng| json!(self.value("e", rng))))),
                 "authors" => drop(filter.insert(key.into(), self.list(rng, 12, |rng| json!(self.value("p", rng))))),

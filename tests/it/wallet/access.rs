@@ -33,10 +33,13 @@ async fn a_revoked_connection_is_told_unauthorized_for_ever() {
     let shown = two.hearth.json(&["wallet", "revoke", "payer"]);
     assert_eq!(shown["state"], "revoked", "{shown}");
     for round in 0..2 {
-        for (method, params) in [("get_balance", Value::Null), ("pay_invoice", json!({"invoice": invoice})), ("get_info", json!({}))] {
+        for (method, params) in
+            [("get_balance", Value::Null), ("pay_invoice", json!({"invoice": invoice})), ("get_info", json!({}))]
+        {
             assert_eq!(two.payer.refusal(&mut two.client, method, params).await, "UNAUTHORIZED", "round {round}: {method}");
         }
-        let (_, _, value) = two.payer.exchange(&mut two.client, &two.payer.request_in(Scheme::Nip04, "get_balance", &json!({}))).await;
+        let (_, _, value) =
+            two.payer.exchange(&mut two.client, &two.payer.request_in(Scheme::Nip04, "get_balance", &json!({}))).await;
         assert_eq!(value["error"]["code"], "UNAUTHORIZED");
         // What was answered before stays answered.
         assert!(two.client.publish(&paid).await.accepted);
@@ -103,7 +106,11 @@ async fn connections_are_there_after_a_restart_and_their_secrets_are_not() {
                 let bytes = std::fs::read(&path).unwrap();
                 searched += bytes.len();
                 for needle in [secret.as_bytes(), &raw] {
-                    assert!(!bytes.windows(32).any(|window| needle.starts_with(window)), "the client's secret is in {}", path.display());
+                    assert!(
+                        !bytes.windows(32).any(|window| needle.starts_with(window)),
+                        "the client's secret is in {}",
+                        path.display()
+                    );
                 }
             }
         }

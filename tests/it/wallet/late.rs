@@ -57,7 +57,9 @@ async fn a_subscription_that_is_already_open_gets_it_live_and_once() {
         assert!(waiting.stored_json(&format!("s{index}"), std::slice::from_ref(filter)).await.is_empty());
     }
     // Damus, the old way: a limit of 0 asks for live events alone.
-    waiting.stored_json("damus", &[json!({"kinds": [23_195], "authors": [two.payer.wallet], "#p": [two.payer.key.hex], "limit": 0})]).await;
+    waiting
+        .stored_json("damus", &[json!({"kinds": [23_195], "authors": [two.payer.wallet], "#p": [two.payer.key.hex], "limit": 0})])
+        .await;
     two.client.accept(&request).await;
     let mut first = None;
     for index in 0..shapes.len() {
@@ -88,7 +90,9 @@ async fn a_stranger_cannot_fish_for_answers() {
     let request = two.payer.request("get_balance", &json!({}));
     two.payer.exchange(&mut two.client, &request).await;
     let mut stranger = two.hearth.client().await;
-    for filter in [json!({}), json!({"kinds": [23_195]}), json!({"kinds": [23_195], "since": now_s() - 60}), json!({"kinds": [13_194]})] {
+    for filter in
+        [json!({}), json!({"kinds": [23_195]}), json!({"kinds": [23_195], "since": now_s() - 60}), json!({"kinds": [13_194]})]
+    {
         assert_eq!(stranger.stored(std::slice::from_ref(&filter)).await, Vec::<String>::new(), "{filter}");
     }
 }

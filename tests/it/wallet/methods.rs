@@ -40,7 +40,10 @@ async fn an_invoice_is_a_real_one_and_says_what_was_asked() {
         Bolt11InvoiceDescriptionRef::Direct(text) => assert_eq!(text.to_string(), "two coffees ☕"),
         Bolt11InvoiceDescriptionRef::Hash(_) => panic!("a description was asked for"),
     }
-    assert_eq!((&made["type"], &made["amount"], &made["description"]), (&json!("incoming"), &json!(123_456), &json!("two coffees ☕")));
+    assert_eq!(
+        (&made["type"], &made["amount"], &made["description"]),
+        (&json!("incoming"), &json!(123_456), &json!("two coffees ☕"))
+    );
     let created_at = made["created_at"].as_u64().unwrap();
     assert!((now..now + 120).contains(&created_at), "{made}");
     assert_eq!(made["expires_at"].as_u64().unwrap(), created_at + 777);
@@ -98,7 +101,9 @@ async fn look_ups_find_ones_own_and_nothing_else() {
     ] {
         assert_eq!(stranger.refusal(&mut two.client, "lookup_invoice", selector.clone()).await, "NOT_FOUND", "{selector}");
     }
-    for selector in [json!({}), json!({"payment_hash": "zz"}), json!({"payment_hash": 1}), json!({"invoice": "lnbc1nonsense"}), Value::Null] {
+    for selector in
+        [json!({}), json!({"payment_hash": "zz"}), json!({"payment_hash": 1}), json!({"invoice": "lnbc1nonsense"}), Value::Null]
+    {
         let code = stranger.refusal(&mut two.client, "lookup_invoice", selector.clone()).await;
         assert!(["OTHER", "NOT_FOUND"].contains(&code.as_str()), "{selector}: {code}");
     }
@@ -109,7 +114,8 @@ async fn transactions_come_newest_first_in_pages() {
     let mut two = Two::new(1_000_000).await;
     let mut invoices = Vec::new();
     for n in 1..=7_u64 {
-        let made = two.payee.call(&mut two.client, "make_invoice", json!({"amount": n * 1_000, "description": format!("{n}")})).await;
+        let made =
+            two.payee.call(&mut two.client, "make_invoice", json!({"amount": n * 1_000, "description": format!("{n}")})).await;
         invoices.push(made["invoice"].as_str().unwrap().to_owned());
     }
     // 2, 4 and 6 stay unpaid.
@@ -136,7 +142,8 @@ async fn transactions_come_newest_first_in_pages() {
     ] {
         let app = if who == "payee" { &two.payee } else { &two.payer };
         let listed = app.call(&mut two.client, "list_transactions", params.clone()).await;
-        let mut amounts: Vec<u64> = listed["transactions"].as_array().unwrap().iter().map(|one| one["amount"].as_u64().unwrap() / 1_000).collect();
+        let mut amounts: Vec<u64> =
+            listed["transactions"].as_array().unwrap().iter().map(|one| one["amount"].as_u64().unwrap() / 1_000).collect();
         if who == "payer" && amounts.len() == 4 {
             // Payments made within one second may stand in any order of theirs.
             amounts.sort_unstable_by(|a, b| b.cmp(a));
@@ -201,7 +208,10 @@ async fn bad_parameters_are_refused_with_a_code_that_every_client_knows() {
         ("pay_invoice", json!({"invoice": ""})),
         ("pay_invoice", json!({"invoice": "lnbc1"})),
         ("pay_invoice", json!({"invoice": "x".repeat(8_000)})),
-        ("pay_invoice", json!({"invoice": "lno1pqps7sjqpgtyzm3qv4uxzmtsd3jjqer9wd3hy6tsw35k7msjzfpy7nz5yqcnygrfdej82um5wf5k2uckyypwa3eyt44h6txtxquqh7lz5djge4afgfjn7k4rgrkuag0jsd5xvxg"})),
+        (
+            "pay_invoice",
+            json!({"invoice": "lno1pqps7sjqpgtyzm3qv4uxzmtsd3jjqer9wd3hy6tsw35k7msjzfpy7nz5yqcnygrfdej82um5wf5k2uckyypwa3eyt44h6txtxquqh7lz5djge4afgfjn7k4rgrkuag0jsd5xvxg"}),
+        ),
     ];
     for (method, params) in table {
         let code = two.payee.refusal(&mut two.client, method, params.clone()).await;

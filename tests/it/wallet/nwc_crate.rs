@@ -2,8 +2,8 @@
 
 use nwc::NWC;
 use nwc::prelude::{
-    ErrorCode, ListTransactionsRequest, LookupInvoiceRequest, MakeInvoiceRequest, Method, NostrWalletConnectURI, PayInvoiceRequest,
-    TransactionState, TransactionType,
+    ErrorCode, ListTransactionsRequest, LookupInvoiceRequest, MakeInvoiceRequest, Method, NostrWalletConnectURI,
+    PayInvoiceRequest, TransactionState, TransactionType,
 };
 
 use super::Two;

@@ -15,13 +15,19 @@ use crate::support::{App, Client, Event, Hearth, eventually};
 async fn an_invoice_of_somebody_else_fails_for_certain_and_says_why() {
     let mut two = Two::new(1_000_000).await;
     let network = two.payer.call(&mut two.client, "get_info", json!({})).await["network"].clone();
-    let (own, other) = if network == "mainnet" { (Currency::Bitcoin, Currency::Regtest) } else { (Currency::Regtest, Currency::Bitcoin) };
-    let invoice = foreign_invoice(own, Some(5_000), 0);
+    let (own, other) =
+        if network == "mainnet" { (Currency::Bitcoin, Currency::Regtest) } else { (Currency::Regtest, Currency::Bitcoin) };
+    let invoice = foreign_invoice(own.clone(), Some(5_000), 0);
     let answer = two.payer.ask(&mut two.client, "pay_invoice", json!({"invoice": invoice})).await;
     assert_eq!(answer["error"]["code"], "PAYMENT_FAILED");
     let words = answer["error"]["message"].as_str().unwrap();
-    assert!(words.contains("inside") || words.contains("this hearth"), "it must say that this wallet settles inside only: {words}");
-    for invoice in [foreign_invoice(other, Some(5_000), 0), foreign_invoice(own, None, 0), foreign_invoice(own, Some(5_000), 86_400)] {
+    assert!(
+        words.contains("inside") || words.contains("this hearth"),
+        "it must say that this wallet settles inside only: {words}"
+    );
+    for invoice in
+        [foreign_invoice(other, Some(5_000), 0), foreign_invoice(own.clone(), None, 0), foreign_invoice(own, Some(5_000), 86_400)]
+    {
         let code = two.payer.refusal(&mut two.client, "pay_invoice", json!({"invoice": invoice})).await;
         assert!(["PAYMENT_FAILED", "OTHER"].contains(&code.as_str()), "{code}");
     }

@@ -98,7 +98,15 @@ async fn the_info_event_says_what_the_connection_may() {
         match expected {
             Some(expected) => assert_eq!(methods.join(" "), expected),
             None => {
-                for method in ["pay_invoice", "make_invoice", "lookup_invoice", "list_transactions", "get_balance", "get_info", "get_budget"] {
+                for method in [
+                    "pay_invoice",
+                    "make_invoice",
+                    "lookup_invoice",
+                    "list_transactions",
+                    "get_balance",
+                    "get_info",
+                    "get_budget",
+                ] {
                     assert!(methods.contains(&method), "no {method} in {methods:?}");
                 }
             }

@@ -52,6 +52,7 @@ start_server() {
     printf '\n%s\n' "$line"
 }
 
+# shellcheck disable=SC2317 # called by the trap
 stop_server() {
     trap - INT TERM HUP
     printf '\nStopping ...\n'

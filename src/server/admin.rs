@@ -189,6 +189,7 @@ impl Admin for AdminService {
         let page = match listed {
             Ok(Ok(page)) => page,
             Ok(Err(error @ PaymentsError::NoAccount(_))) => return Err(Status::not_found(error.to_string())),
+            Ok(Err(error @ PaymentsError::TooFarBack)) => return Err(Status::out_of_range(error.to_string())),
             Ok(Err(error @ PaymentsError::Read(_))) => return Err(Status::internal(error.to_string())),
             Err(_) => return Err(Status::internal("the list was not made")),
         };
@@ -335,3 +336,7 @@ fn owner_status(error: &OwnerError) -> Status {
         OwnerError::BadName | OwnerError::BadAmount | OwnerError::BadConnection(_) => Status::invalid_argument(words),
     }
 }
+
+#[cfg(test)]
+#[path = "admin_tests.rs"]
+mod tests;

@@ -31,3 +31,6 @@ pub trait Publisher: Send + Sync {
     /// Stores an ordinary event (kind 13194). Called again with the same bytes at every start; whoever has it does nothing.
     fn store(&self, event: Event);
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

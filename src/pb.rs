@@ -9,6 +9,9 @@ pub mod admin {
 impl std::fmt::Debug for admin::MakeConnectionReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The URI holds the client's secret.
-        f.debug_struct("MakeConnectionReply").field("name", &self.name).field("wallet_pubkey", &self.wallet_pubkey).finish_non_exhaustive()
+        f.debug_struct("MakeConnectionReply")
+            .field("name", &self.name)
+            .field("wallet_pubkey", &self.wallet_pubkey)
+            .finish_non_exhaustive()
     }
 }

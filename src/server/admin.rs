@@ -15,9 +15,9 @@ use crate::base::hex32::PublicKey;
 use crate::base::shutdown::Shutdown;
 use crate::pb::admin::admin_server::{Admin, AdminServer};
 use crate::pb::admin::{
-    Account, Connection, FundAccountRequest, ListAccountsReply, ListAccountsRequest, ListConnectionsReply, ListConnectionsRequest,
-    ListPaymentsReply, ListPaymentsRequest, MakeConnectionReply, MakeConnectionRequest, Payment, RequestCount,
-    RevokeConnectionRequest, ShowConnectionRequest, StatsReply, StatsRequest, WalletStats,
+    Account, Connection, FundAccountRequest, ListAccountsReply, ListAccountsRequest, ListConnectionsReply,
+    ListConnectionsRequest, ListPaymentsReply, ListPaymentsRequest, MakeConnectionReply, MakeConnectionRequest, Payment,
+    RequestCount, RevokeConnectionRequest, ShowConnectionRequest, StatsReply, StatsRequest, WalletStats,
 };
 use crate::wallet::Wallet;
 use crate::wallet::access::connection::Standing;
@@ -63,8 +63,8 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Opens `data/admin.sock` in place of one that a dead process left. The data directory must be locked already (the store's lock), so
-    /// that no living process loses its socket.
+    /// Opens `data/admin.sock` in place of one that a dead process left. The data directory must be locked already (the store's
+    /// lock), so that no living process loses its socket.
     pub fn bind(path: &Path) -> Result<Self, AdminError> {
         let failed = |cause| AdminError::Bind { path: path.to_owned(), cause };
         let parent = path.parent().unwrap_or(Path::new("."));
@@ -141,10 +141,7 @@ impl Admin for AdminService {
         }))
     }
 
-    async fn list_connections(
-        &self,
-        request: Request<ListConnectionsRequest>,
-    ) -> Result<Response<ListConnectionsReply>, Status> {
+    async fn list_connections(&self, request: Request<ListConnectionsRequest>) -> Result<Response<ListConnectionsReply>, Status> {
         let include_revoked = request.into_inner().include_revoked;
         let mut connections = self.wallet.connections();
         connections.retain(|view| include_revoked || !matches!(view.standing, Standing::Revoked(_)));
@@ -268,11 +265,7 @@ fn connection(view: &ConnectionView) -> Connection {
 
 /// A balance below zero (a back end took more than it was allowed to) is shown as nothing to spend; the alarm says the rest.
 fn account(view: &AccountView) -> Account {
-    Account {
-        name: view.name.clone(),
-        balance_msat: u64::try_from(view.balance_msat).unwrap_or(0),
-        held_msat: view.held.get(),
-    }
+    Account { name: view.name.clone(), balance_msat: u64::try_from(view.balance_msat).unwrap_or(0), held_msat: view.held.get() }
 }
 
 fn wallet_stats(wallet: &Wallet) -> WalletStats {
@@ -293,7 +286,10 @@ fn wallet_stats(wallet: &Wallet) -> WalletStats {
         connections_active: count(active),
         connections_revoked: count(revoked),
         accounts: count(accounts.len()),
-        balance_total_msat: accounts.iter().map(|view| u64::try_from(view.balance_msat).unwrap_or(0)).fold(0, u64::saturating_add),
+        balance_total_msat: accounts
+            .iter()
+            .map(|view| u64::try_from(view.balance_msat).unwrap_or(0))
+            .fold(0, u64::saturating_add),
         held_msat: accounts.iter().map(|view| view.held.get()).fold(0, u64::saturating_add),
         requests: requests.collect(),
         requests_repeated: wallet.answers().stats().repeats(),

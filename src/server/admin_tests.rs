@@ -70,14 +70,22 @@ fn an_owner_connects_funds_looks_and_revokes() {
     let made = served.json(&["connect", "phone", "--account", "me", "--budget-msat", "50000", "--renewal", "daily", "--json"]);
     let keys: Vec<_> = made.as_object().unwrap().keys().cloned().collect();
     assert_eq!(keys, ["account", "client_pubkey", "name", "uri", "wallet_pubkey"]);
-    assert!(made["uri"].as_str().unwrap().starts_with(&format!("nostr+walletconnect://{}?relay=ws%3A", made["wallet_pubkey"].as_str().unwrap())));
+    assert!(
+        made["uri"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("nostr+walletconnect://{}?relay=ws%3A", made["wallet_pubkey"].as_str().unwrap()))
+    );
     let funded = served.json(&["fund", "me", "100000", "--json"]);
     assert_eq!(funded, json!({ "name": "me", "balance_msat": 100_000, "held_msat": 0 }));
 
     let app = App::of_uri(made["uri"].as_str().unwrap());
     assert_eq!(served.house.balance(&app), 100_000);
     let shown = served.json(&["show", "phone", "--json"]);
-    assert_eq!((shown["state"].as_str(), shown["budget_msat"].as_u64(), shown["budget_used_msat"].as_u64()), (Some("active"), Some(50_000), Some(0)));
+    assert_eq!(
+        (shown["state"].as_str(), shown["budget_msat"].as_u64(), shown["budget_used_msat"].as_u64()),
+        (Some("active"), Some(50_000), Some(0))
+    );
     assert!(served.run(&["show", "phone"]).contains("budget (msat)       0 of 50,000 daily"));
     assert!(served.run(&["list"]).contains("phone  active  me       0 of 50,000 daily"));
 

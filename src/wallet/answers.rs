@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::Publisher;
 use super::access::keys::WalletSeed;
 use super::access::table::{Keys, Table};
 use super::methods::pay_invoice::Paid;
@@ -14,7 +15,6 @@ use super::stats::Stats;
 use super::terms::{Refusal, RequestRef, Scheme};
 use super::wire::response::{failure, success};
 use super::wire::sign::{Nonce, Unsigned, sign};
-use super::Publisher;
 use crate::base::clock::Clock;
 use crate::base::hex32::EventId;
 use crate::protocol::event::Event;

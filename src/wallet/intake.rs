@@ -1,7 +1,7 @@
 //! The way in: which events are requests for a wallet key that is hosted here, and what becomes of them.
 //!
-//! A request for a hosted key never leaves the process: it is neither stored nor sent on. The questions of [`Wallet::claim`] cost a
-//! look into a table and come before the signature is checked; everything else comes after.
+//! A request for a hosted key never leaves the process: it is neither stored nor sent on. The questions of [`Wallet::claim`] cost
+//! a look into a table and come before the signature is checked; everything else comes after.
 
 use std::sync::Arc;
 
@@ -281,7 +281,9 @@ impl Wallet {
             PayReply::Durable => owed.ticket.reply(Verdict::Accepted),
             PayReply::Expired => owed.ticket.reply(Verdict::Refused(Reason::invalid("expired"))),
             PayReply::Refused(refusal) => owed.refuse(&refusal),
-            PayReply::Failed => owed.ticket.reply(Verdict::Refused(Reason::error("the wallet could not write; nothing was paid"))),
+            PayReply::Failed => {
+                owed.ticket.reply(Verdict::Refused(Reason::error("the wallet could not write; nothing was paid")))
+            }
         };
         pay_invoice::run(self.money(), request, pay, deadline_s, Box::new(on));
     }

@@ -1,8 +1,8 @@
 //! What a request pays: the wallet service (NIP-47). It does not know that a relay exists.
 //!
 //! Own floors, from the ground: [`terms`]; `wire`, [`backend`]; `access`; [`money`]; `methods`; and the root that joins them:
-//! [`intake`] takes requests, [`answers`] makes what goes back, [`outbox`] keeps it for a while, [`owner`] does what the owner asks
-//! for, [`service`] holds them together.
+//! [`intake`] takes requests, [`answers`] makes what goes back, [`outbox`] keeps it for a while, [`owner`] does what the owner
+//! asks for, [`service`] holds them together.
 
 pub mod access;
 pub mod answers;

@@ -97,7 +97,8 @@ impl Wallet {
             let hosted = read(&parts, &row)?;
             parts.answers.table().put(hosted);
         }
-        let inner = Inner { answers: parts.answers, money: parts.money, config: parts.config, owner: tokio::sync::Mutex::default() };
+        let inner =
+            Inner { answers: parts.answers, money: parts.money, config: parts.config, owner: tokio::sync::Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
 

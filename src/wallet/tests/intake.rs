@@ -178,7 +178,8 @@ fn what_cannot_be_decrypted_is_answered_with_one_text() {
     let app = house.app("phone");
     let good = app.request(Scheme::Nip44, GET_BALANCE, NOW_S, &[]);
     let good = Draft::parse(good.json()).unwrap().content.to_string();
-    let garbage = [String::new(), "garbage".to_owned(), good[..good.len() - 8].to_owned(), format!("{good}?iv=AAAAAAAAAAAAAAAAAAAAAA==")];
+    let garbage =
+        [String::new(), "garbage".to_owned(), good[..good.len() - 8].to_owned(), format!("{good}?iv=AAAAAAAAAAAAAAAAAAAAAA==")];
     for content in garbage {
         let (code, words) = error(&house, &app, &app.event(&content, NOW_S, &[]));
         assert_eq!((code.as_str(), words.as_str()), ("OTHER", "the request could not be decrypted"), "{content}");
@@ -274,6 +275,7 @@ fn answers_are_counted() {
     let (alice, bob) = (house.funded("alice", 100_000), house.app("bob"));
     house.result(&alice, "pay_invoice", json!({ "invoice": house.invoice(&bob, 1_000) }));
     house.refusal(&alice, "levitate", json!({}));
-    let counts: Vec<_> = house.wallet.answers().stats().requests().iter().map(|line| (line.method, line.result, line.count)).collect();
+    let counts: Vec<_> =
+        house.wallet.answers().stats().requests().iter().map(|line| (line.method, line.result, line.count)).collect();
     assert_eq!(counts, [("pay_invoice", "ok", 1), ("make_invoice", "ok", 1), ("unknown", "NOT_IMPLEMENTED", 1)]);
 }

@@ -48,7 +48,9 @@ mod tests {
         let keypair = Keypair::from_seckey_slice(secp256k1::SECP256K1, &[7; 32]).unwrap();
         let methods = [Method::PayInvoice, Method::GetInfo].into_iter().collect();
         let event = Announcement::new(methods, true).sign(&keypair, 5).unwrap();
-        assert!(event.json().contains(r#""kind":13194,"tags":[["encryption","nip44_v2 nip04"]],"content":"pay_invoice get_info""#));
+        assert!(
+            event.json().contains(r#""kind":13194,"tags":[["encryption","nip44_v2 nip04"]],"content":"pay_invoice get_info""#)
+        );
         let again = Announcement::new(methods, true).sign(&keypair, 5).unwrap();
         assert_eq!(event, again);
         assert_eq!(Announcement::new(MethodSet::EMPTY, false).digest(), "|nip44_v2");

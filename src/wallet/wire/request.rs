@@ -125,8 +125,7 @@ struct Raw<'a> {
 impl<'a> Request<'a> {
     /// Reads the outer object.
     pub fn parse(plaintext: &'a str) -> Result<Self, Refusal> {
-        let raw: Raw<'a> =
-            serde_json::from_str(plaintext).map_err(|error| other(format!("request: {}", error_words(&error))))?;
+        let raw: Raw<'a> = serde_json::from_str(plaintext).map_err(|error| other(format!("request: {}", error_words(&error))))?;
         Ok(Self { method: raw.method, params: raw.params })
     }
 
@@ -358,7 +357,10 @@ mod tests {
             ),
             (r#"{"method":"make_invoice","params":{"amount":1,"metadata":[]}}"#, "OTHER: params: metadata must be an object"),
             (r#"{"method":"lookup_invoice","params":{}}"#, "OTHER: params: lookup_invoice needs a payment_hash or an invoice"),
-            (r#"{"method":"lookup_invoice","params":{"payment_hash":"xyz"}}"#, "OTHER: params: payment_hash must be 64 hex digits"),
+            (
+                r#"{"method":"lookup_invoice","params":{"payment_hash":"xyz"}}"#,
+                "OTHER: params: payment_hash must be 64 hex digits",
+            ),
             (
                 r#"{"method":"list_transactions","params":{"type":"sideways"}}"#,
                 "OTHER: params: unknown variant `sideways`, expected `incoming` or `outgoing`",

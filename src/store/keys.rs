@@ -17,7 +17,8 @@
 //! authors       author[..8] place                              kind:2 hint
 //! author_kinds  author[..8] kind:2 place                       hint
 //! kinds         kind:2 place                                   author[..4] hint
-//! tags          letter:1 hash:8 place                          kind:2 author[..4] hint
+//! tags          letter:1 hash of value:8 place                 kind:2 author[..4] hint
+//!               0 hash of kind, author, d:8 place              kind:2 author[..4] hint    (addressable kinds; every `d`)
 //! addresses     kind:2 author:32 [hash of d:16]                created_at:8 id:32 seq:6    (seq 0: the newest is deleted)
 //! expiry        expiration:8 seq:6                             nothing
 //! deleted       'i' id[..16] author[..16]                      nothing
@@ -268,7 +269,17 @@ impl Prefix {
 
     /// Rows of a tag and its value.
     pub fn tag(salt: &Salt, letter: u8, value: TagValue<'_>) -> Self {
-        let hash = Sha256::new().chain_update(salt.0);
+        Self::hashed(letter, value, Sha256::new().chain_update(salt.0))
+    }
+
+    /// Rows of an addressable kind, an author and a `d` value. An address is made of the first `d` tag, but a filter asks for
+    /// any of them; these rows are there for each.
+    pub fn address(salt: &Salt, kind: u16, author: &PublicKey, d: TagValue<'_>) -> Self {
+        let hash = Sha256::new().chain_update(salt.0).chain_update(kind.to_be_bytes()).chain_update(author.0);
+        Self::hashed(0, d, hash)
+    }
+
+    fn hashed(letter: u8, value: TagValue<'_>, hash: Sha256) -> Self {
         let hash = match value {
             TagValue::Hex(hex) => hash.chain_update([letter | HEX_FLAG]).chain_update(hex.0),
             TagValue::Text(text) => hash.chain_update([letter]).chain_update(text),

@@ -1,6 +1,6 @@
 //! Which index answers a filter, and with which ranges.
 //!
-//! In this order: ids; addresses (authors and kinds that all have one event each); one tag value that names one thing
+//! In this order: ids; addresses (all of the kinds replaceable, or addressable and `#d` given); one tag value that names one thing
 //! (`#e`, `#a`, `#p`, `#d`, ...), because its rows say kind and author too; author and kind; any other tag; author; kind; time. A
 //! plan only narrows: every event is still compared with the whole filter.
 //!
@@ -11,7 +11,6 @@
 use super::keys::{Address, Prefix, Salt};
 use super::rows::Index;
 use crate::base::hex32::PublicKey;
-use crate::protocol::event::TagValue;
 use crate::protocol::filter::{Filter, TagFilter};
 use crate::protocol::kind::{Class, class};
 
@@ -63,6 +62,9 @@ pub fn plan(filter: &Filter, salt: &Salt) -> Plan {
     if let Some(addresses) = addresses(filter) {
         return Plan::Addresses(addresses);
     }
+    if let Some(ranges) = by_address(filter, salt) {
+        return Plan::Ranges(ranges);
+    }
     if let Some(tag) = best_tag(filter).filter(|tag| filter.authors.is_none() || names_one_thing(tag.letter)) {
         return Plan::Ranges(by_tag(filter, tag, salt));
     }
@@ -76,36 +78,31 @@ pub fn plan(filter: &Filter, salt: &Salt) -> Plan {
     }
 }
 
-/// Every address that can match, where all of the kinds have addresses and the filter says all of their parts.
+/// Every address that can match, where all of the kinds are replaceable.
 fn addresses(filter: &Filter) -> Option<Vec<Address>> {
     let (authors, kinds) = (filter.authors.as_deref()?, filter.kinds.as_deref()?);
-    let d = filter.tag(b'd');
-    let per_kind = |kind: &u16| match (class(*kind), d) {
-        (Class::Replaceable, _) => Some(1),
-        (Class::Addressable, Some(d)) => Some(d.len()),
-        _ => None,
-    };
-    let per_author = kinds.iter().map(per_kind).sum::<Option<usize>>()?;
-    if authors.len().saturating_mul(per_author) > RANGES_MAX {
+    let all_replaceable = kinds.iter().all(|kind| class(*kind) == Class::Replaceable);
+    if !all_replaceable || authors.len().saturating_mul(kinds.len()) > RANGES_MAX {
         return None;
     }
-    let mut addresses = Vec::with_capacity(authors.len() * per_author);
-    for author in authors {
-        for kind in kinds {
-            addresses_of(&mut addresses, author, *kind, d);
-        }
-    }
-    Some(addresses)
+    let of_author = |author| kinds.iter().map(move |kind| Address::replaceable(*kind, author));
+    Some(authors.iter().flat_map(of_author).collect())
 }
 
-fn addresses_of(addresses: &mut Vec<Address>, author: &PublicKey, kind: u16, d: Option<&TagFilter>) {
-    match (class(kind), d) {
-        (Class::Addressable, Some(d)) => {
-            let values = d.values().map(TagValue::to_text);
-            addresses.extend(values.map(|value| Address::addressable(kind, author, &value)));
-        }
-        _ => addresses.push(Address::replaceable(kind, author)),
+/// One range for every kind, author and `d`, where all of the kinds are addressable and the filter says all three.
+fn by_address(filter: &Filter, salt: &Salt) -> Option<Ranges> {
+    let (authors, kinds, d) = (filter.authors.as_deref()?, filter.kinds.as_deref()?, filter.tag(b'd')?);
+    let all_addressable = kinds.iter().all(|kind| class(*kind) == Class::Addressable);
+    if !all_addressable || authors.len().saturating_mul(kinds.len()).saturating_mul(d.len()) > RANGES_MAX {
+        return None;
     }
+    let mut prefixes = Vec::with_capacity(authors.len() * kinds.len() * d.len());
+    for author in authors {
+        for kind in kinds {
+            prefixes.extend(d.values().map(|value| Prefix::address(salt, *kind, author, value)));
+        }
+    }
+    Some(Ranges { index: Index::Tag, prefixes, decided: filter.tags.len() == 1 })
 }
 
 /// The tag condition with the fewest events to be expected.
@@ -185,7 +182,7 @@ mod tests {
             (format!(r#"{{"authors":[{two}],"kinds":[0,3,10002]}}"#), "6 addresses"),
             (format!(r#"{{"authors":[{two}],"kinds":[0,1]}}"#), "4 AuthorKind"),
             (format!(r#"{{"authors":[{one}],"kinds":[30023]}}"#), "1 AuthorKind"),
-            (format!(r##"{{"authors":[{one}],"kinds":[30023],"#d":["a","b"]}}"##), "2 addresses"),
+            (format!(r##"{{"authors":[{one}],"kinds":[30023],"#d":["a","b"]}}"##), "2 Tag"),
             (format!(r##"{{"#p":[{two}],"kinds":[1],"#t":["x"]}}"##), "2 Tag"),
             (format!(r##"{{"authors":[{one}],"#e":[{one}]}}"##), "1 Tag"),
             (format!(r##"{{"authors":[{one}],"#t":["x"]}}"##), "1 Author"),

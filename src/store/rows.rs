@@ -6,6 +6,7 @@ use super::schema::{ADDRESSES, AUTHOR_KINDS, AUTHORS, EVENTS, EXPIRY, IDS, KINDS
 use crate::base::hex32::PublicKey;
 use crate::kv::{Batch, Family};
 use crate::protocol::event::EventRef;
+use crate::protocol::kind::{Class, class};
 
 /// An index that is read in ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,9 @@ fn each(event: EventRef<'_>, seq: u64, salt: &Salt, mut row: impl FnMut(Index, &
     row(Index::Kind, Prefix::kind(kind).key(place).bytes(), &[a, b, c, d, 1][..4 + hint]);
     for (letter, value) in event.tags() {
         row(Index::Tag, Prefix::tag(salt, letter, value).key(place).bytes(), both);
+        if letter == b'd' && class(kind) == Class::Addressable {
+            row(Index::Tag, Prefix::address(salt, kind, &author, value).key(place).bytes(), both);
+        }
     }
 }
 

@@ -9,6 +9,18 @@
 //! * `relay`: what a message means. `wallet`: what a request pays. Neither knows the other.
 //! * `server`: sockets and HTTP. `config`: text to settings. `app`: joins everything. `cli`: commands.
 
+pub mod app;
 pub mod base;
 pub mod bench;
+pub mod cli;
+pub mod config;
+pub mod kv;
+pub mod live;
+pub mod pb;
+pub mod policy;
 pub mod protocol;
+pub mod relay;
+pub mod server;
+pub mod store;
+pub mod telemetry;
+pub mod wallet;

@@ -1,1 +1,7 @@
-fn main() {}
+//! Process entry.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hearth::cli::main()
+}

@@ -174,6 +174,15 @@ impl<'a> Draft<'a> {
         Ok(Event(Bytes::from(out)))
     }
 
+    /// The id that its content has (NIP-01), whatever `id` claims: for whoever signs.
+    pub fn computed_id(&self) -> EventId {
+        let mut out = Vec::with_capacity(self.content.len() + 96 * self.tags.len() + 16);
+        write_tags(&mut out, &self.tags);
+        let content_at = out.len();
+        write_string(&mut out, &self.content);
+        self.hash(&out[..content_at], &out[content_at..])
+    }
+
     fn check_tags(&self, limits: &EventLimits) -> Result<(), Reason> {
         if self.tags.len() > limits.tags {
             return Err(Reason::invalid(format!("event has {} tags, at most {} are taken", self.tags.len(), limits.tags)));

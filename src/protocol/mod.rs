@@ -1,6 +1,7 @@
 //! The wire format: pure functions over text and bytes. No I/O, no clock (time is an argument), no store.
 
 pub mod client_message;
+pub mod deletion;
 pub mod event;
 pub mod filter;
 pub mod json;

@@ -1,0 +1,79 @@
+//! `hearth serve`: runs the relay and its wallet.
+
+use clap::Args;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, complain, say, settings};
+use crate::app::run::{Ended, Signals};
+use crate::app::{App, StartError};
+use crate::config::{Overrides, Settings};
+use crate::telemetry::log;
+
+/// Threads of the runtime have this name. A panic there ends a task; on any other thread it ends the process.
+const TASK_THREAD: &str = "hearth-task";
+
+/// What goes before the configuration.
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// Address and port for clients; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address and port of health, metrics and status
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
+}
+
+pub(super) fn run(args: ServeArgs, overrides: Overrides) -> u8 {
+    let overrides = Overrides { listen: args.listen, admin_listen: args.admin_listen, ..overrides };
+    let settings = match settings(&overrides) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    if let Err(error) = log::start(&settings.log) {
+        complain(&error.to_string());
+        return EXIT_CONFIG;
+    }
+    log::log_panics(|thread| thread == TASK_THREAD || thread == "main");
+    let runtime = match Builder::new_multi_thread().thread_name(TASK_THREAD).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error.to_string());
+            return EXIT_FAILED;
+        }
+    };
+    let code = serve(&runtime, settings);
+    // What still runs has nothing to finish: after an orderly stop it waits for nobody, after a disk error it must not go on.
+    runtime.shutdown_background();
+    code
+}
+
+fn serve(runtime: &Runtime, settings: Settings) -> u8 {
+    runtime.block_on(async {
+        let started = async {
+            let signals = Signals::catch()?;
+            App::start(settings).await.map(|(app, addresses)| (signals, app, addresses))
+        };
+        // In a box: the start needs much more room than what follows.
+        let (signals, app, addresses) = match Box::pin(started).await {
+            Ok(started) => started,
+            Err(error) => {
+                complain(&error.to_string());
+                return start_code(&error);
+            }
+        };
+        say(&format!("hearth is serving at {} (admin http://{})", addresses.url, addresses.admin));
+        match Box::pin(app.run(signals)).await {
+            Ended::InOrder => 0,
+            Ended::AtOnce => EXIT_FAILED,
+            // Nothing is torn down in order any more: what is on disk is the truth.
+            Ended::DiskFailed => std::process::exit(EXIT_DISK.into()),
+        }
+    })
+}
+
+fn start_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Data(_) | StartError::Store(_) => EXIT_CONFIG,
+        StartError::Bind(_) | StartError::System(_) => EXIT_FAILED,
+    }
+}

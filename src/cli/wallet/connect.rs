@@ -1,0 +1,114 @@
+//! `hearth wallet connect`: makes a connection and shows its pairing code, the only time that it exists.
+
+use std::io::Write;
+
+use clap::Args;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use tonic::transport::Channel;
+
+use super::{OutputArgs, parse, print_json, table};
+use crate::cli::admin_client::CommandError;
+use crate::pb::admin::admin_client::AdminClient;
+use crate::pb::admin::{MakeConnectionReply, MakeConnectionRequest};
+
+/// What to grant.
+#[derive(Args, Debug)]
+pub struct ConnectArgs {
+    /// What you call it: 1 to 64 printable characters
+    name: String,
+    /// Account it spends from and receives into, made if it is not there
+    #[arg(long, default_value = "main")]
+    account: String,
+    /// Methods it may use, separated by commas [default: all]
+    #[arg(long, value_delimiter = ',')]
+    methods: Vec<String>,
+    /// Most it may spend in one period, fees included
+    #[arg(long, value_parser = parse::amount_msat)]
+    budget_msat: Option<u64>,
+    /// When the budget is whole again
+    #[arg(long, requires = "budget_msat", value_parser = ["never", "daily", "weekly", "monthly", "yearly"])]
+    renewal: Option<String>,
+    /// Time zone in which periods begin (IANA name, like Europe/Vienna) [default: UTC]
+    #[arg(long, requires = "budget_msat")]
+    time_zone: Option<String>,
+    /// Most of one payment
+    #[arg(long, value_parser = parse::amount_msat)]
+    max_payment_msat: Option<u64>,
+    /// When it ends: 90s, 15m, 12h, 30d or 8w from now
+    #[arg(long, value_parser = parse::duration_s)]
+    expires: Option<u64>,
+    /// Refuse NIP-04, which old apps need
+    #[arg(long)]
+    no_nip04: bool,
+    /// Relay address for the pairing code, in place of this hearth's own; may be given several times
+    #[arg(long)]
+    relay: Vec<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Makes the connection and prints it.
+pub(super) async fn run(
+    args: ConnectArgs,
+    client: &mut AdminClient<Channel>,
+    out: &mut (dyn Write + Send),
+) -> Result<(), CommandError> {
+    let wish = MakeConnectionRequest {
+        name: args.name,
+        account: args.account,
+        methods: args.methods.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+        budget_msat: args.budget_msat,
+        renewal: args.renewal.unwrap_or_default(),
+        time_zone: args.time_zone.unwrap_or_default(),
+        payment_max_msat: args.max_payment_msat,
+        expires_in_s: args.expires,
+        no_nip04: args.no_nip04,
+        relays: args.relay,
+        client_pubkey: String::new(),
+    };
+    let reply = client.make_connection(wish).await?.into_inner();
+    if args.output.json { print_json(out, &reply) } else { print(out, &reply) }
+}
+
+fn print(out: &mut (dyn Write + Send), reply: &MakeConnectionReply) -> Result<(), CommandError> {
+    if let Some(picture) = picture(&reply.uri) {
+        writeln!(out, "{picture}")?;
+    }
+    writeln!(out, "{}", reply.uri)?;
+    writeln!(out)?;
+    writeln!(out, "\"{}\" spends from account \"{}\".", table::clean(&reply.name), table::clean(&reply.account))?;
+    writeln!(out, "The code is shown this once and stored nowhere. Whoever has it may do what this connection may do.")?;
+    writeln!(out, "The embedded wallet settles only inside this hearth.")?;
+    Ok(())
+}
+
+/// The code as half blocks, light on dark as terminals are; `None` if it does not fit into a QR code.
+fn picture(text: &str) -> Option<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
+    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pairing_code_fits_a_terminal() {
+        let uri = format!("nostr+walletconnect://{}?relay=ws%3A%2F%2F127.0.0.1%3A7777&secret={}", "a".repeat(64), "b".repeat(64));
+        let picture = picture(&uri).unwrap();
+        assert!(picture.lines().count() <= 40);
+        assert!(picture.lines().all(|line| line.chars().count() <= 80));
+        assert!(picture.chars().all(|letter| " \u{2580}\u{2584}\u{2588}\n".contains(letter)));
+    }
+
+    #[test]
+    fn the_json_has_exactly_the_promised_keys() {
+        let reply = MakeConnectionReply { name: "a".to_owned(), ..MakeConnectionReply::default() };
+        let mut out = Vec::new();
+        print_json(&mut out, &reply).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "{\"name\":\"a\",\"account\":\"\",\"uri\":\"\",\"wallet_pubkey\":\"\",\"client_pubkey\":\"\"}\n");
+        assert!(!format!("{reply:?}").contains("uri"));
+    }
+}

@@ -1,0 +1,146 @@
+//! `hearth wallet ...`: connections, accounts and payments of the running server.
+
+mod connect;
+mod parse;
+mod show;
+mod table;
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use super::admin_client::{self, CommandError};
+use crate::pb::admin::{
+    FundAccountRequest, ListAccountsRequest, ListConnectionsRequest, ListPaymentsRequest, RevokeConnectionRequest,
+    ShowConnectionRequest,
+};
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum WalletCommand {
+    /// Make a connection for an app and print its pairing code (shown once)
+    Connect(connect::ConnectArgs),
+    /// List the connections
+    List(ListArgs),
+    /// Show one connection: rights, budget, when it was last seen
+    Show(NameArgs),
+    /// End a connection for ever; its app is told UNAUTHORIZED
+    Revoke(NameArgs),
+    /// List the accounts and their balances
+    Accounts(OutputArgs),
+    /// Write money into an account (embedded wallet: it exists inside this hearth only)
+    Fund(FundArgs),
+    /// List payments and invoices, newest first
+    Payments(PaymentsArgs),
+}
+
+/// How to print.
+#[derive(Args, Debug)]
+pub struct OutputArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which connections.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Revoked ones too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Which connection.
+#[derive(Args, Debug)]
+pub struct NameArgs {
+    /// Name of the connection
+    name: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// How much for whom.
+#[derive(Args, Debug)]
+pub struct FundArgs {
+    /// Name of the account
+    account: String,
+    /// Millisatoshi, digits only
+    #[arg(value_parser = parse::amount_msat)]
+    amount_msat: u64,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Which payments.
+#[derive(Args, Debug)]
+pub struct PaymentsArgs {
+    /// Only of this account
+    #[arg(long)]
+    account: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: u32,
+    /// How many of the newest to leave out
+    #[arg(long, default_value_t = 0)]
+    offset: u32,
+    /// Unpaid invoices and failed payments too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs a command against the server on a data directory.
+pub async fn run(command: WalletCommand, data: &Path, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
+    let mut client = admin_client::connect(data).await?;
+    match command {
+        WalletCommand::Connect(args) => connect::run(args, &mut client, out).await,
+        WalletCommand::List(args) => {
+            let reply = client.list_connections(ListConnectionsRequest { include_revoked: args.all }).await?.into_inner();
+            if args.output.json { print_json(out, &reply) } else { show::connections(out, &reply.connections) }
+        }
+        WalletCommand::Show(args) => {
+            let reply = client.show_connection(ShowConnectionRequest { name: args.name }).await?.into_inner();
+            if args.output.json { print_json(out, &reply) } else { show::connection(out, &reply) }
+        }
+        WalletCommand::Revoke(args) => {
+            let reply = client.revoke_connection(RevokeConnectionRequest { name: args.name }).await?.into_inner();
+            if args.output.json {
+                return print_json(out, &reply);
+            }
+            Ok(writeln!(out, "revoked \"{}\"; its app is told UNAUTHORIZED from now on", table::clean(&reply.name))?)
+        }
+        WalletCommand::Accounts(args) => {
+            let reply = client.list_accounts(ListAccountsRequest {}).await?.into_inner();
+            if args.json { print_json(out, &reply) } else { show::accounts(out, &reply.accounts) }
+        }
+        WalletCommand::Fund(args) => {
+            let wish = FundAccountRequest { account: args.account, amount_msat: args.amount_msat };
+            let reply = client.fund_account(wish).await?.into_inner();
+            if args.output.json {
+                return print_json(out, &reply);
+            }
+            let name = table::clean(&reply.name);
+            Ok(writeln!(out, "account \"{name}\" has {} msat now (inside this hearth only)", table::grouped(reply.balance_msat))?)
+        }
+        WalletCommand::Payments(args) => {
+            let wish = ListPaymentsRequest {
+                account: args.account.unwrap_or_default(),
+                limit: args.limit,
+                offset: args.offset,
+                include_unpaid: args.all,
+            };
+            let reply = client.list_payments(wish).await?.into_inner();
+            if args.output.json { print_json(out, &reply) } else { show::payments(out, &reply) }
+        }
+    }
+}
+
+/// One line of JSON.
+fn print_json<T: serde::Serialize>(out: &mut (dyn Write + Send), reply: &T) -> Result<(), CommandError> {
+    let json = serde_json::to_string(reply).map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(writeln!(out, "{json}")?)
+}

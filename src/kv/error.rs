@@ -1,0 +1,76 @@
+//! What each operation can fail with. The words name the directory, because an operator reads them.
+
+use std::path::PathBuf;
+
+/// Why a database did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process (or another handle of this one) has it open.
+    #[error("{} is in use by another process", .dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It has a family that this version does not know.
+    #[error("{} holds \"{family}\", which this version does not know: a newer version or another program wrote it", .dir.display())]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// The name that is not known.
+        family: String,
+    },
+    /// The directory could not be made or locked.
+    #[error("{} cannot be used: {source}", .dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// RocksDB refused it, damaged files included.
+    #[error("{} does not open: {source}", .dir.display())]
+    Refused {
+        /// The directory.
+        dir: PathBuf,
+        /// What RocksDB said.
+        source: Cause,
+    },
+}
+
+/// Why a read failed: a damaged block, a disk that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("reading from the database failed: {0}")]
+pub struct ReadError(#[source] pub Cause);
+
+/// Why a commit failed. Either way nothing more can be committed through this handle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// This commit failed. Whether it is on the disk is not known until the database is opened again.
+    #[error("writing to the database failed: {0}")]
+    Failed(#[source] Cause),
+    /// An earlier commit failed.
+    #[error("an earlier write to the database failed, nothing more is written")]
+    Poisoned,
+}
+
+/// Why a checkpoint was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the checkpoint was not made: {0}")]
+pub struct CheckpointError(#[source] pub Cause);
+
+/// What RocksDB said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+impl Cause {
+    pub(super) fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+}
+
+impl From<rocksdb::Error> for Cause {
+    fn from(error: rocksdb::Error) -> Self {
+        Self(error.into_string())
+    }
+}

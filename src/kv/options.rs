@@ -1,0 +1,91 @@
+//! RocksDB's options, from the few words that the owner of the data says.
+
+use rocksdb::statistics::StatsLevel;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options, SliceTransform,
+};
+
+use super::config::{Config, FamilySpec, Shape};
+
+/// One in a hundred look-ups in vain touches a block.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Share of a write buffer that its own bloom filter takes.
+const WRITE_BUFFER_BLOOM: f64 = 0.05;
+/// Small blocks make single look-ups cheap, larger ones compress better.
+const LOG_BLOCK_BYTES: usize = 8 << 10;
+const ROW_BLOCK_BYTES: usize = 8 << 10;
+const FILE_BYTES: u64 = 64 << 20;
+/// The files of the last level share a dictionary of this size, trained on so many bytes.
+const DICTIONARY_BYTES: i32 = 16 << 10;
+const DICTIONARY_TRAINING_BYTES: i32 = 1 << 20;
+const ZSTD_LEVEL: i32 = 3;
+/// Background writes are handed to the disk in portions, so that no sync of the log waits behind a whole file.
+const BACKGROUND_SYNC_BYTES: u64 = 1 << 20;
+const INFO_LOG_BYTES: usize = 4 << 20;
+const INFO_LOG_FILES: usize = 2;
+
+/// Options of the whole database.
+pub(super) fn database(config: &Config) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // A torn last record is dropped, everything else that is damaged refuses to open. The default (point in time) would open
+    // without a word and without the synced records after the damage.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_max_total_wal_size(config.wal_bytes_max);
+    options.set_max_background_jobs(config.background_jobs);
+    options.set_bytes_per_sync(BACKGROUND_SYNC_BYTES);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_keep_log_file_num(INFO_LOG_FILES);
+    options.set_max_log_file_size(INFO_LOG_BYTES);
+    options.set_log_level(LogLevel::Warn);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.enable_statistics();
+    options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
+    options
+}
+
+/// Options of one family; all share the block cache.
+pub(super) fn family(spec: &FamilySpec, cache: &Cache) -> ColumnFamilyDescriptor {
+    let mut options = Options::default();
+    options.set_write_buffer_size(spec.write_buffer_bytes);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_target_file_size_base(FILE_BYTES);
+    options.set_compression_type(DBCompressionType::Lz4);
+    let mut table = table(cache);
+    match spec.shape {
+        Shape::Log => {
+            table.set_block_size(LOG_BLOCK_BYTES);
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+            options.set_bottommost_compression_options(-14, ZSTD_LEVEL, 0, DICTIONARY_BYTES, true);
+            options.set_bottommost_zstd_max_train_bytes(DICTIONARY_TRAINING_BYTES, true);
+        }
+        Shape::Lookup => {
+            table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(WRITE_BUFFER_BLOOM);
+        }
+        Shape::Ranges { prefix_bytes } => {
+            table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+            table.set_whole_key_filtering(false);
+            options.set_prefix_extractor(SliceTransform::create_fixed_prefix(prefix_bytes));
+            options.set_memtable_prefix_bloom_ratio(WRITE_BUFFER_BLOOM);
+        }
+        Shape::Sorted | Shape::Small => {}
+    }
+    options.set_block_based_table_factory(&table);
+    ColumnFamilyDescriptor::new(spec.name, options)
+}
+
+fn table(cache: &Cache) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_block_size(ROW_BLOCK_BYTES);
+    table.set_format_version(6);
+    // Filters and indexes count against the configured size; those of the newest files stay.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table
+}

@@ -1,0 +1,157 @@
+//! One client's state machine: text in, frames into its outbox. No sockets, no tasks; nothing here blocks.
+//!
+//! The shell around it (a connection of `server`) calls [`Session::on_text`] for each message and [`Session::pump`] while
+//! [`Session::has_work`] and the outbox has room, and writes what the outbox gives.
+
+use std::sync::Arc;
+
+use super::reply::Reply;
+use super::stats::Verb;
+use super::verbs;
+use super::work::Work;
+use super::{Peer, Relay};
+use crate::base::hex32::EventId;
+use crate::live::{Outbox, Subscription};
+use crate::policy::login::{Home, Login};
+use crate::policy::rate::ConnectionRates;
+use crate::protocol::client_message::{self, ClientMessage, Malformed};
+use crate::protocol::reason::{Reason, Verdict};
+use crate::protocol::relay_message;
+
+/// Close code "internal error" (RFC 6455).
+const CLOSE_INTERNAL: u16 = 1_011;
+/// Subscription ids longer than this are not repeated back to whoever sent them.
+const ECHOED_ID_BYTES: usize = 256;
+
+/// One connection.
+pub struct Session {
+    pub(super) relay: Arc<Relay>,
+    pub(super) outbox: Arc<Outbox>,
+    /// `None` only if the machine had no randomness for a challenge; the connection is closed then.
+    pub(super) login: Option<Login>,
+    pub(super) rates: ConnectionRates,
+    /// What a login must name where no public URL is configured.
+    pub(super) host: Option<Home>,
+    /// At most `Limits::subscriptions`, so that a plain list is searched fastest and costs least while idle.
+    pub(super) subscriptions: Vec<Arc<Subscription>>,
+    pub(super) work: Work,
+}
+
+impl Session {
+    pub(super) fn new(relay: Arc<Relay>, peer: Peer, outbox: Arc<Outbox>) -> Self {
+        relay.counters.session_opened();
+        let host = if relay.policy.homes().is_empty() { peer.host } else { None };
+        Self {
+            rates: relay.policy.rates().connection(peer.ip),
+            host: host.and_then(|host| Home::from_host_header(&host).ok()),
+            login: Login::new().ok(),
+            relay,
+            outbox,
+            subscriptions: Vec::new(),
+            work: Work::default(),
+        }
+    }
+
+    /// The connection is open: offers the login (NIP-42).
+    pub fn on_open(&mut self) {
+        match &self.login {
+            Some(login) => self.outbox.push_text(relay_message::auth(login.challenge())),
+            None => self.outbox.close(CLOSE_INTERNAL, "error: no randomness for a challenge"),
+        }
+    }
+
+    /// A text message.
+    pub fn on_text(&mut self, text: &str) {
+        let most = self.relay.policy.limits().message_bytes;
+        if text.len() > most {
+            self.relay.counters.message(Verb::Malformed);
+            return self.notice(&Reason::invalid(format!("message is {} bytes, at most {most} are taken", text.len())));
+        }
+        match client_message::parse(text) {
+            Ok(message) => self.on_message(message),
+            Err(malformed) => self.on_malformed(malformed),
+        }
+    }
+
+    /// A binary message: the protocol has none.
+    pub fn on_binary(&mut self) {
+        self.relay.counters.message(Verb::Malformed);
+        self.notice(&Reason::invalid("binary messages are not understood, send text"));
+    }
+
+    /// Runs one slice of the stored query or count whose turn it is, if the outbox has room. True: call again.
+    pub fn pump(&mut self) -> bool {
+        self.work.run_slice(&self.relay, &self.outbox)
+    }
+
+    /// Whether a stored query or a count is under way.
+    pub fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// Open subscriptions.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.iter().filter(|subscription| subscription.is_alive()).count()
+    }
+
+    fn on_message(&mut self, message: ClientMessage<'_>) {
+        match message {
+            ClientMessage::Event(draft) => verbs::event::run(self, *draft),
+            ClientMessage::Req { subscription, filters } => verbs::req::run(self, &subscription, filters),
+            ClientMessage::Count { subscription, filters } => verbs::count::run(self, &subscription, &filters),
+            ClientMessage::Close(subscription) => verbs::close::run(self, &subscription),
+            ClientMessage::Auth(draft) => verbs::auth::run(self, &draft),
+        }
+    }
+
+    fn on_malformed(&mut self, malformed: Malformed) {
+        self.relay.counters.message(Verb::Malformed);
+        match malformed {
+            Malformed::Event(id, reason) => self.reply(id).send(Verdict::Refused(reason)),
+            Malformed::Subscription(id, reason) => self.refuse(&id, &reason),
+            Malformed::Notice(reason) => self.notice(&reason),
+        }
+    }
+
+    pub(super) fn reply(&self, id: EventId) -> Reply {
+        Reply::to_client(&self.outbox, id, &self.relay.counters)
+    }
+
+    /// Refuses a REQ. `CLOSED` says that no subscription of that id is open, so one that was is ended.
+    pub(super) fn refuse(&mut self, id: &str, reason: &Reason) {
+        self.end_subscription(id);
+        self.refuse_query(id, reason);
+    }
+
+    /// Refuses what has no subscription (COUNT).
+    pub(super) fn refuse_query(&self, id: &str, reason: &Reason) {
+        if id.len() > ECHOED_ID_BYTES {
+            self.relay.counters.refusal(reason.prefix);
+            return self.notice(reason);
+        }
+        self.relay.say_closed(&self.outbox, id, reason);
+    }
+
+    /// Ends the subscription of that id, if there is one; its place is free at once.
+    pub(super) fn end_subscription(&mut self, id: &str) {
+        if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.id() == id) {
+            let subscription = self.subscriptions.swap_remove(at);
+            self.relay.live.unsubscribe(&subscription);
+            self.work.drop_ended();
+        }
+    }
+
+    fn notice(&self, reason: &Reason) {
+        self.outbox.push_text(relay_message::notice(&reason.to_string()));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for subscription in &self.subscriptions {
+            self.relay.live.unsubscribe(subscription);
+        }
+        self.outbox.end();
+        self.relay.counters.session_closed();
+    }
+}

@@ -1,0 +1,148 @@
+//! `["REQ", subscription, filter, ...]`: kept wallet messages first, then stored events in slices, EOSE, then live ones.
+//!
+//! The live subscription is installed, with its gate closed, before the store is asked how far it is: see `live::subscription`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::check_id;
+use crate::base::hex32::EventId;
+use crate::live::Subscription;
+use crate::policy::reading::{self, Guard, effective_limit};
+use crate::protocol::event::Event;
+use crate::protocol::filter::Filter;
+use crate::protocol::kind::{self, Class};
+use crate::protocol::reason::Reason;
+use crate::relay::Relay;
+use crate::relay::session::Session;
+use crate::relay::stats::Verb;
+use crate::relay::storage::{ScanLimits, Unreadable};
+use crate::relay::work::{self, Job, Scanning};
+
+pub(in crate::relay) fn run(session: &mut Session, id: &str, filters: Vec<Filter>) {
+    session.relay.counters.message(Verb::Req);
+    match check(session, id, &filters) {
+        Ok(()) => open(session, id, reading::narrowed(filters)),
+        Err(reason) => session.refuse(id, &reason),
+    }
+}
+
+fn check(session: &mut Session, id: &str, filters: &[Filter]) -> Result<(), Reason> {
+    let relay = Arc::clone(&session.relay);
+    let policy = &relay.policy;
+    check_id(id, policy.limits())?;
+    reading::check_filters(filters, policy.limits())?;
+    policy.rates().take_request(&session.rates)?;
+    if let Some(login) = &session.login {
+        policy.rules().check_read(login)?;
+    }
+    let most = policy.limits().subscriptions;
+    if session.subscriptions.len() >= most {
+        // Those that the live side gave up no longer count.
+        session.subscriptions.retain(|subscription| subscription.is_alive());
+        if session.subscriptions.len() >= most && session.subscriptions.iter().all(|subscription| subscription.id() != id) {
+            return Err(Reason::error(format!("too many subscriptions, at most {most} may be open")));
+        }
+    }
+    Ok(())
+}
+
+fn open(session: &mut Session, id: &str, filters: Arc<[Filter]>) {
+    let relay = Arc::clone(&session.relay);
+    session.end_subscription(id);
+    let subscription = relay.live.subscribe(id, Arc::clone(&filters), Arc::clone(&session.outbox));
+    session.subscriptions.push(Arc::clone(&subscription));
+    let at_seq = relay.store.seq();
+    let (sent, filters) = recall(&relay, session, &subscription, filters);
+    if filters.iter().all(asks_for_nothing_stored) {
+        return work::finish(&relay, &session.outbox, &subscription, at_seq, sent);
+    }
+    let (guard, filters, limits) = guarded(&relay, filters);
+    match relay.store.scan(filters, limits, at_seq) {
+        Ok(query) => session.work.add(Job::Scan(Scanning { subscription, query, at_seq, sent, guard })),
+        Err(_) => work::fail(&relay, &session.outbox, &subscription),
+    }
+}
+
+/// Whether no stored event can answer it, so that the store need not be asked.
+fn asks_for_nothing_stored(filter: &Filter) -> bool {
+    let only_ephemeral = |kinds: &[u16]| kinds.iter().all(|kind| kind::class(*kind) == Class::Ephemeral);
+    filter.limit == Some(0) || filter.is_impossible() || filter.kinds.as_deref().is_some_and(only_ephemeral)
+}
+
+/// Queues the kept wallet messages that the filters may see. They count towards the limits: the filters come back with what is
+/// left of them.
+fn recall(
+    relay: &Relay,
+    session: &Session,
+    subscription: &Arc<Subscription>,
+    filters: Arc<[Filter]>,
+) -> (Vec<EventId>, Arc<[Filter]>) {
+    let mut sent: HashSet<EventId> = HashSet::new();
+    let mut taken: Vec<(usize, u64)> = Vec::new();
+    for (at, filter) in filters.iter().enumerate().filter(|(_, filter)| may_recall(filter)) {
+        let room = usize::try_from(effective_limit(filter, relay.policy.limits())).unwrap_or(usize::MAX);
+        let found = recalled(relay, filter);
+        let found: Vec<&Event> = found.iter().take(room).collect();
+        taken.push((at, found.len() as u64));
+        for event in found {
+            if sent.insert(event.id()) {
+                session.outbox.push_stored(subscription, event.clone());
+                relay.intake.delivered(&event.id());
+            }
+        }
+    }
+    taken.retain(|(_, count)| *count > 0);
+    if taken.is_empty() {
+        return (Vec::new(), filters);
+    }
+    let mut left = filters.to_vec();
+    for (at, count) in taken {
+        let limit = effective_limit(&left[at], relay.policy.limits());
+        left[at].limit = Some(limit.saturating_sub(count));
+    }
+    (sent.into_iter().collect(), left.into())
+}
+
+fn may_recall(filter: &Filter) -> bool {
+    let admits = |kinds: &[u16]| kinds.iter().any(|kind| kind::is_wallet(*kind) && kind::class(*kind) == Class::Ephemeral);
+    filter.names_someone() && filter.limit != Some(0) && !filter.is_impossible() && filter.kinds.as_deref().is_none_or(admits)
+}
+
+/// From the memory of the relay and from the intake, newest first, each once.
+fn recalled(relay: &Relay, filter: &Filter) -> Vec<Event> {
+    let mut found = relay.live.recent().find(filter);
+    let kept = relay.intake.recall(filter);
+    found.extend(kept.into_iter().filter(|event| filter.matches(event.view())));
+    found.sort_by(|a, b| b.created_at().cmp(&a.created_at()).then_with(|| a.id().cmp(&b.id())));
+    found.dedup_by_key(|event| event.id());
+    found
+}
+
+/// What the store is asked for, with as many events more as will be passed over.
+fn guarded(relay: &Relay, filters: Arc<[Filter]>) -> (Guard, Arc<[Filter]>, ScanLimits) {
+    let limits = relay.policy.limits();
+    let mut scan = ScanLimits { default_limit: limits.default_limit, max_limit: limits.max_limit };
+    let (guard, surplus) = Guard::new(&filters, limits, |hidden| count_hidden(relay, hidden));
+    if surplus == 0 {
+        return (guard, filters, scan);
+    }
+    scan.max_limit = scan.max_limit.saturating_add(surplus);
+    let mut asked = filters.to_vec();
+    for filter in &mut asked {
+        let surplus = if reading::hidden(filter).is_some() { surplus } else { 0 };
+        filter.limit = Some(effective_limit(filter, limits).saturating_add(surplus));
+    }
+    (guard, asked.into(), scan)
+}
+
+/// How many stored events the filters match that they may not see; no more than a slice finds.
+fn count_hidden(relay: &Relay, hidden: &[Filter]) -> u64 {
+    let limits = relay.policy.limits();
+    let Ok(mut tally) = relay.store.count(hidden, limits.max_limit) else { return 0 };
+    match tally.run(Instant::now() + limits.slice) {
+        Ok(_) => tally.so_far().count,
+        Err(Unreadable) => 0,
+    }
+}

@@ -1,0 +1,164 @@
+//! Stored queries and counts of one connection: each runs in short slices, in turn, and only while the outbox has room.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Relay;
+use super::storage::{Count, Query, Step, Tally, Unreadable};
+use crate::base::hex32::EventId;
+use crate::live::{Outbox, Subscription};
+use crate::policy::reading::Guard;
+use crate::protocol::reason::Reason;
+use crate::protocol::relay_message;
+
+/// Something that takes more than one slice.
+pub(super) enum Job {
+    /// A REQ that has not sent its EOSE.
+    Scan(Scanning),
+    /// A COUNT that has not been answered.
+    Count(Counting),
+}
+
+/// The stored part of a REQ.
+pub(super) struct Scanning {
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) query: Box<dyn Query>,
+    /// The store's sequence number when it began.
+    pub(super) at_seq: u64,
+    /// Recalled events that were sent before.
+    pub(super) sent: Vec<EventId>,
+    pub(super) guard: Guard,
+}
+
+/// The tallies of a COUNT: |all| - (|hidden or seen| - |seen|), where `hidden` are the wallet events that filters of the query
+/// match and may not see, and `seen` those that another of its filters names.
+pub(super) struct Counting {
+    pub(super) id: Box<str>,
+    pub(super) all: Box<dyn Tally>,
+    pub(super) hidden_or_seen: Option<Box<dyn Tally>>,
+    pub(super) seen: Option<Box<dyn Tally>>,
+}
+
+/// The jobs of one connection: one for each of its subscriptions at most, and a bounded number of counts.
+#[derive(Default)]
+pub(super) struct Work(VecDeque<Job>);
+
+impl Work {
+    pub(super) fn add(&mut self, job: Job) {
+        self.0.push_back(job);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Counts under way.
+    pub(super) fn counts(&self) -> usize {
+        self.0.iter().filter(|job| matches!(job, Job::Count(_))).count()
+    }
+
+    /// Forgets those whose subscription has ended.
+    pub(super) fn drop_ended(&mut self) {
+        self.0.retain(|job| !matches!(job, Job::Scan(scanning) if !scanning.subscription.is_alive()));
+        self.give_back();
+    }
+
+    /// Runs one slice of the job whose turn it is. True: there is more to do now.
+    pub(super) fn run_slice(&mut self, relay: &Relay, outbox: &Arc<Outbox>) -> bool {
+        if !outbox.has_room() {
+            return false;
+        }
+        let Some(job) = self.0.pop_front() else { return false };
+        let unfinished = match job {
+            Job::Scan(scanning) => scan(relay, outbox, scanning).map(Job::Scan),
+            Job::Count(counting) => count(relay, outbox, counting).map(Job::Count),
+        };
+        self.0.extend(unfinished);
+        self.give_back();
+        !self.0.is_empty() && outbox.has_room()
+    }
+
+    /// An idle connection holds no memory for jobs.
+    fn give_back(&mut self) {
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+    }
+}
+
+/// One slice; what is not finished comes back.
+fn scan(relay: &Relay, outbox: &Arc<Outbox>, mut scanning: Scanning) -> Option<Scanning> {
+    let Scanning { subscription, query, guard, .. } = &mut scanning;
+    if !subscription.is_alive() {
+        return None;
+    }
+    let step = query.run(Instant::now() + relay.policy.limits().slice, &mut |event| {
+        let has_room = if guard.shows(event.view()) { outbox.push_stored(subscription, event) } else { true };
+        if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    match step {
+        Ok(Step::More) => return Some(scanning),
+        Ok(Step::Done) => finish(relay, outbox, &scanning.subscription, scanning.at_seq, scanning.sent),
+        Err(Unreadable) => fail(relay, outbox, &scanning.subscription),
+    }
+    None
+}
+
+/// All stored events are queued: says so and lets the live ones through.
+pub(super) fn finish(relay: &Relay, outbox: &Outbox, subscription: &Arc<Subscription>, at_seq: u64, sent: Vec<EventId>) {
+    outbox.push_for(subscription, relay_message::eose(subscription.id()));
+    relay.live.open_gate(subscription, at_seq, sent);
+}
+
+/// The store could not be read.
+pub(super) fn fail(relay: &Relay, outbox: &Outbox, subscription: &Arc<Subscription>) {
+    relay.live.unsubscribe(subscription);
+    relay.say_closed(outbox, subscription.id(), &unreadable());
+}
+
+/// What a client is told when the store could not be read.
+pub(super) fn unreadable() -> Reason {
+    Reason::error("the store could not be read")
+}
+
+/// One slice; what is not finished comes back.
+fn count(relay: &Relay, outbox: &Outbox, mut counting: Counting) -> Option<Counting> {
+    match counting.run(Instant::now() + relay.policy.limits().slice) {
+        Ok(None) => return Some(counting),
+        Ok(Some(Count { count, approximate })) => {
+            outbox.push_text(relay_message::count(&counting.id, count, approximate));
+        }
+        Err(Unreadable) => relay.say_closed(outbox, &counting.id, &unreadable()),
+    }
+    None
+}
+
+impl Counting {
+    /// `None`: not finished.
+    fn run(&mut self, deadline: Instant) -> Result<Option<Count>, Unreadable> {
+        let Some(all) = run_tally(&mut *self.all, deadline)? else { return Ok(None) };
+        let Some(hidden_or_seen) = &mut self.hidden_or_seen else { return Ok(Some(all)) };
+        if all.approximate {
+            return Ok(Some(all));
+        }
+        let Some(hidden_or_seen) = run_tally(&mut **hidden_or_seen, deadline)? else { return Ok(None) };
+        let seen = match &mut self.seen {
+            None => Count::default(),
+            Some(seen) => {
+                let Some(seen) = run_tally(&mut **seen, deadline)? else { return Ok(None) };
+                seen
+            }
+        };
+        let hidden = hidden_or_seen.count.saturating_sub(seen.count);
+        Ok(Some(Count { count: all.count.saturating_sub(hidden), approximate: false }))
+    }
+}
+
+fn run_tally(tally: &mut dyn Tally, deadline: Instant) -> Result<Option<Count>, Unreadable> {
+    Ok(match tally.run(deadline)? {
+        Step::Done => Some(tally.so_far()),
+        Step::More => None,
+    })
+}

@@ -1,0 +1,430 @@
+//! The shell around one session: one task that reads frames, lets the session act, and writes what its outbox holds.
+//!
+//! What it costs to be quiet decides how many can be connected, so a waiting connection owns no buffer: bytes are read into a
+//! buffer of the thread and decoded there, and frames are written from another one. Only what the socket did not take is kept.
+//! Everything that waits together goes out in one write.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::frames::{self, Broken, Decoder, Incoming};
+use super::http::Upgraded;
+use super::slots::Slot;
+use crate::live::{Outbox, Outgoing};
+use crate::relay::{Peer, Session};
+
+/// What is read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// A client that sends this much at once is acted for, and then others have their turn.
+const TURN_BYTES: usize = 4 * 1024;
+/// What is written at once.
+const BATCH_BYTES: usize = 64 * 1024;
+/// A scratch buffer that a large event has stretched is given back above this.
+const SCRATCH_KEPT_BYTES: usize = 256 * 1024;
+/// A client that was not heard for this long is pinged.
+const QUIET_MAX: Duration = Duration::from_secs(60);
+/// It must be heard again within this time.
+const PONG_TIMEOUT: Duration = Duration::from_secs(30);
+/// A socket that takes nothing for this long belongs to nobody who reads.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// After our close frame: how long the client may take to send its own.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The close frame itself must be out within this time, however much waits before it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// After the last write: how long what a client still sends is read away, so that it sees the close frame and not a reset.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Close code "policy violation".
+const CLOSE_POLICY: u16 = 1008;
+/// Close code "service restart".
+const CLOSE_RESTART: u16 = 1012;
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    static WRITE: RefCell<Scratch> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    frames: Vec<Outgoing>,
+}
+
+/// Bounds of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// Longest message of a client.
+    pub message_bytes_max: usize,
+    /// What may wait for a slow client.
+    pub outbox_bytes_max: usize,
+    /// Most pings in a second.
+    pub pings_per_second_max: u32,
+}
+
+/// Serves a WebSocket until it is over.
+pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
+    let Upgraded { stream, early_bytes, client, slot } = upgraded;
+    let outbox = Outbox::new(shared.config.connection.outbox_bytes_max, Arc::clone(&shared.total));
+    let session = shared.relay.session(Peer { ip: client.ip, host: client.host }, Arc::clone(&outbox));
+    shared.metrics.connections_total.increment(1);
+    shared.metrics.connections.increment(1.0);
+    let now = Instant::now();
+    let mut connection = Connection {
+        decoder: Decoder::new(shared.config.connection.message_bytes_max),
+        phase: Phase::Open,
+        unsent: Vec::new(),
+        pong: None,
+        pings: Pings { second_began: now, count: 0 },
+        heard_at: now,
+        pinged: false,
+        took_at: now,
+        leave_at: None,
+        took_turn: false,
+        stream,
+        session,
+        outbox,
+        shared,
+        _slot: slot,
+    };
+    connection.session.on_open();
+    connection.on_bytes(&mut early_bytes.to_vec());
+    drop(early_bytes);
+    connection.run().await;
+}
+
+/// How far a connection is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Messages go both ways.
+    Open,
+    /// Our close frame goes out or is out; the client's own is awaited until then.
+    Closing { until: Instant },
+    /// Nothing that the client sends matters any more: what is unsent goes out, then the socket closes.
+    Ending { until: Instant },
+}
+
+/// The connection is over, for a reason that only the counters care about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Both sides are done.
+    Done,
+    /// The socket failed or was closed without a word.
+    Lost,
+    /// It took nothing or said nothing for too long.
+    Dead,
+}
+
+struct Pings {
+    second_began: Instant,
+    count: u32,
+}
+
+struct Connection {
+    stream: TcpStream,
+    decoder: Decoder,
+    session: Session,
+    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+    phase: Phase,
+    /// Frames that the socket did not take yet.
+    unsent: Vec<u8>,
+    /// At most one pong waits: the answer to the latest ping.
+    pong: Option<Box<[u8]>>,
+    pings: Pings,
+    heard_at: Instant,
+    pinged: bool,
+    /// When the socket last took something, or last had nothing to take.
+    took_at: Instant,
+    /// When this client is told that the process stops; once its outbox is closing: when it is cut off.
+    leave_at: Option<Instant>,
+    /// It sent so much that others come first now.
+    took_turn: bool,
+    _slot: Slot,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.metrics.connections.decrement(1.0);
+    }
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let outbox = Arc::clone(&self.outbox);
+        let mut farewell = pin!(shared.farewell.cancelled());
+        let mut alarm = pin!(tokio::time::sleep_until(self.next_alarm()));
+        let over = loop {
+            if let Err(over) = self.write() {
+                break over;
+            }
+            if self.pump() || std::mem::take(&mut self.took_turn) {
+                tokio::task::yield_now().await;
+                match poll_fn(|cx| Poll::Ready(self.poll_socket(cx))).await {
+                    Poll::Ready(Err(over)) => break over,
+                    Poll::Ready(Ok(())) | Poll::Pending => continue,
+                }
+            }
+            let due = self.next_alarm();
+            if due < alarm.deadline() {
+                alarm.as_mut().reset(due);
+            }
+            let is_idle_writer = self.unsent.is_empty() && self.phase == Phase::Open;
+            let step = tokio::select! {
+                biased;
+                step = poll_fn(|cx| self.poll_socket(cx)) => step,
+                () = outbox.ready(), if is_idle_writer => Ok(()),
+                () = &mut farewell, if self.leave_at.is_none() => {
+                    self.leave_at = Some(Instant::now() + shared.farewell_delay());
+                    Ok(())
+                }
+                () = &mut alarm => {
+                    let step = self.on_alarm();
+                    alarm.as_mut().reset(self.next_alarm());
+                    step
+                }
+            };
+            if let Err(over) = step {
+                break over;
+            }
+        };
+        if over == Over::Dead {
+            shared.metrics.cut_dead.increment(1);
+        }
+    }
+
+    /// Lets the session run one slice of a stored query, if nothing waits to be written.
+    fn pump(&mut self) -> bool {
+        let may = self.phase == Phase::Open && self.unsent.is_empty() && self.session.has_work() && self.outbox.has_room();
+        if may {
+            self.session.pump();
+        }
+        may
+    }
+
+    /// Reads what is there and acts on it, or notices that the socket takes bytes again.
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
+        if !self.unsent.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.wants_to_read() {
+            return Poll::Pending;
+        }
+        READ.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(_)) => Poll::Ready(Err(Over::Lost)),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Err(self.on_end_of_stream())),
+                Poll::Ready(Ok(())) => {
+                    self.took_turn = read.filled().len() >= TURN_BYTES;
+                    self.on_bytes(read.filled_mut());
+                    Poll::Ready(Ok(()))
+                }
+            }
+        })
+    }
+
+    /// Nothing new is taken while the process stops, and nothing from a client whose answers pile up.
+    fn wants_to_read(&self) -> bool {
+        match self.phase {
+            Phase::Open => self.outbox.has_room() && !self.shared.shutdown.is_stopping(),
+            Phase::Closing { .. } | Phase::Ending { .. } => true,
+        }
+    }
+
+    fn on_end_of_stream(&self) -> Over {
+        if self.phase == Phase::Open { Over::Lost } else { Over::Done }
+    }
+
+    fn on_bytes(&mut self, bytes: &mut [u8]) {
+        if matches!(self.phase, Phase::Ending { .. }) || bytes.is_empty() {
+            return;
+        }
+        self.heard_at = Instant::now();
+        self.pinged = false;
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(0));
+        let result = decoder.feed(bytes, |incoming| self.on_incoming(incoming));
+        self.decoder = decoder;
+        if let Err(Broken { code, words }) = result {
+            self.shared.metrics.cut_protocol.increment(1);
+            self.end(Some(code), words);
+        }
+    }
+
+    /// Acts on one frame or message; `false`: the rest does not matter.
+    fn on_incoming(&mut self, incoming: Incoming<'_>) -> bool {
+        match (incoming, self.phase) {
+            (Incoming::Close(code), Phase::Open) => self.end(code, ""),
+            (Incoming::Close(_), _) => self.phase = Phase::Ending { until: Instant::now() + LINGER_MAX },
+            (_, Phase::Closing { .. } | Phase::Ending { .. }) | (Incoming::Pong, _) => {}
+            (Incoming::Text(text), Phase::Open) => self.session.on_text(text),
+            (Incoming::Binary(_), Phase::Open) => self.session.on_binary(),
+            (Incoming::Ping(content), Phase::Open) => self.on_ping(content),
+        }
+        !matches!(self.phase, Phase::Ending { .. })
+    }
+
+    fn on_ping(&mut self, content: &[u8]) {
+        if self.heard_at.duration_since(self.pings.second_began) >= Duration::from_secs(1) {
+            self.pings = Pings { second_began: self.heard_at, count: 0 };
+        }
+        self.pings.count += 1;
+        if self.pings.count > self.shared.config.connection.pings_per_second_max {
+            self.shared.metrics.cut_protocol.increment(1);
+            return self.end(Some(CLOSE_POLICY), "too many pings");
+        }
+        self.pong = Some(content.into());
+    }
+
+    /// Ends the conversation: a close frame behind what is unsent, and nothing else any more.
+    fn end(&mut self, code: Option<u16>, words: &str) {
+        self.outbox.end();
+        self.pong = None;
+        frames::write_close(&mut self.unsent, code, words);
+        self.phase = Phase::Ending { until: Instant::now() + LINGER_MAX };
+    }
+
+    /// When something must have happened.
+    fn next_alarm(&self) -> Instant {
+        let due = match self.phase {
+            Phase::Ending { until } | Phase::Closing { until } => return until,
+            Phase::Open if !self.unsent.is_empty() => self.took_at + WRITE_TIMEOUT,
+            Phase::Open if self.pinged => self.heard_at + QUIET_MAX + PONG_TIMEOUT,
+            Phase::Open => self.heard_at + QUIET_MAX,
+        };
+        self.leave_at.map_or(due, |leave_at| due.min(leave_at))
+    }
+
+    fn on_alarm(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        if now < self.next_alarm() {
+            return Ok(());
+        }
+        if self.phase != Phase::Open {
+            return Err(Over::Done);
+        }
+        if self.leave_at.is_some_and(|leave_at| now >= leave_at) {
+            if self.outbox.is_closing() {
+                return Err(Over::Dead);
+            }
+            self.outbox.close(CLOSE_RESTART, "the relay restarts");
+            self.leave_at = Some(now + DRAIN_TIMEOUT);
+            return Ok(());
+        }
+        if !self.unsent.is_empty() || self.pinged {
+            return Err(Over::Dead);
+        }
+        self.pinged = true;
+        frames::write_ping(&mut self.unsent);
+        self.took_at = now;
+        Ok(())
+    }
+
+    /// Writes until the socket takes no more or nothing waits.
+    fn write(&mut self) -> Result<(), Over> {
+        if !self.unsent.is_empty() {
+            if !self.send_unsent()? {
+                // Whoever is to be closed, because it is too slow, must not make that slow as well.
+                if self.leave_at.is_none() && self.outbox.is_closing() {
+                    self.leave_at = Some(Instant::now() + DRAIN_TIMEOUT);
+                }
+                return Ok(());
+            }
+        }
+        while self.phase == Phase::Open && (self.pong.is_some() || !self.outbox.is_idle()) {
+            if !self.write_batch()? {
+                return Ok(());
+            }
+        }
+        self.after_writing()
+    }
+
+    /// Everything is out: at the end the socket is closed for writing, and the client sees the close frame.
+    fn after_writing(&mut self) -> Result<(), Over> {
+        self.took_at = Instant::now();
+        if let Phase::Ending { .. } = self.phase {
+            let mut nobody = Context::from_waker(std::task::Waker::noop());
+            // For a TCP socket this is one system call that does not wait.
+            return match Pin::new(&mut self.stream).poll_shutdown(&mut nobody) {
+                Poll::Ready(Err(_)) => Err(Over::Done),
+                Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Sends one batch of frames with one write; `false`: the socket took only a part.
+    fn write_batch(&mut self) -> Result<bool, Over> {
+        WRITE.with_borrow_mut(|Scratch { bytes, frames }| {
+            bytes.clear();
+            frames.clear();
+            if let Some(content) = self.pong.take() {
+                frames::write_pong(bytes, &content);
+            }
+            self.outbox.pop_batch(BATCH_BYTES, frames);
+            for frame in frames.drain(..) {
+                match frame {
+                    Outgoing::Text(text) => {
+                        self.shared.metrics.count_relay_message(&text);
+                        frames::write_text(bytes, &text);
+                    }
+                    Outgoing::Close(code, words) => {
+                        frames::write_close(bytes, Some(code), &words);
+                        self.phase = Phase::Closing { until: Instant::now() + CLOSE_TIMEOUT };
+                    }
+                }
+            }
+            let sent = try_write_all(&self.stream, bytes)?;
+            self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+            if !self.unsent.is_empty() {
+                self.took_at = Instant::now();
+            }
+            if bytes.capacity() > SCRATCH_KEPT_BYTES {
+                *bytes = Vec::new();
+            }
+            Ok(self.unsent.is_empty())
+        })
+    }
+
+    /// Sends what the socket did not take before; `true`: all of it is out.
+    fn send_unsent(&mut self) -> Result<bool, Over> {
+        let sent = try_write_all(&self.stream, &self.unsent)?;
+        if sent == self.unsent.len() {
+            self.unsent = Vec::new();
+            return Ok(true);
+        }
+        if sent > 0 {
+            self.unsent.drain(..sent);
+            self.took_at = Instant::now();
+        }
+        Ok(false)
+    }
+}
+
+/// Writes until the socket takes no more; returns how much it took.
+fn try_write_all(stream: &TcpStream, bytes: &[u8]) -> Result<usize, Over> {
+    let mut sent = 0;
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        match stream.try_write(rest) {
+            Ok(0) => return Err(Over::Lost),
+            Ok(taken) => sent += taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(Over::Lost),
+        }
+    }
+    Ok(sent)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! The shell from outside: a real socket, a real client (tungstenite), a relay without a disk.
+
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::super::client_ip::Network;
+use super::super::health::Health;
+use super::super::http::{HttpConfig, Site};
+use super::super::listener::Bound;
+use super::super::{Config, Parts, Server};
+use super::*;
+use crate::base::clock::Clock;
+use crate::base::hex32::EventId;
+use crate::base::shutdown::Shutdown;
+use crate::live::{Live, LiveConfig, TotalBytes};
+use crate::policy::{Limits, Policy, RateConfig, Rules};
+use crate::protocol::event::{Event, EventRef};
+use crate::protocol::filter::Filter;
+use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Unreadable};
+use crate::relay::{NoIntake, Relay};
+use crate::telemetry::metrics::{Registry, ServerMetrics};
+
+type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A store that has nothing; with `held`, it answers an append only when it is dropped.
+#[derive(Default)]
+struct Nothing {
+    held: Mutex<Vec<OnAppended>>,
+    holds: bool,
+}
+
+impl Storage for Nothing {
+    fn has(&self, _: &EventId) -> bool {
+        false
+    }
+
+    fn seq(&self) -> u64 {
+        0
+    }
+
+    fn append(&self, _: Event, done: OnAppended) {
+        if self.holds {
+            return self.held.lock().unwrap().push(done);
+        }
+        done(Appended::Stored { seq: 1 });
+    }
+
+    fn scan(&self, _: Arc<[Filter]>, _: ScanLimits, _: u64) -> Result<Box<dyn Query>, Unreadable> {
+        Ok(Box::new(Empty))
+    }
+
+    fn count(&self, _: &[Filter], _: u64) -> Result<Count, Unreadable> {
+        Ok(Count { count: 0, approximate: false })
+    }
+}
+
+struct Empty;
+
+impl Query for Empty {
+    fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+        Ok(Step::Done)
+    }
+}
+
+struct NoHealth;
+
+impl Health for NoHealth {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn status(&self) -> String {
+        String::new()
+    }
+}
+
+struct House {
+    server: Server,
+    shutdown: Shutdown,
+    url: String,
+    address: std::net::SocketAddr,
+    registry: Registry,
+}
+
+async fn house() -> House {
+    house_with(|_| {}).await
+}
+
+async fn house_with(change: impl FnOnce(&mut Config)) -> House {
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let mut config = Config {
+        listen: any_port,
+        admin_listen: any_port,
+        connections_max: 100,
+        connections_per_ip_max: 50,
+        http: HttpConfig { header_bytes_max: 8_192, head_timeout: Duration::from_secs(5), trusted_proxies: Vec::new() },
+        connection: ConnectionConfig { message_bytes_max: 131_072, outbox_bytes_max: 1 << 20, pings_per_second_max: 10 },
+    };
+    change(&mut config);
+    let registry = Registry::new();
+    let clock = Clock::system();
+    let rates = RateConfig { enabled: false, ..RateConfig::default() };
+    let relay = Relay::new(crate::relay::Parts {
+        store: Arc::new(Nothing::default()),
+        live: Live::new(&LiveConfig::default(), clock.clone()),
+        intake: Arc::new(NoIntake),
+        policy: Arc::new(Policy::new(Limits::default(), &rates, Vec::new(), Rules::default())),
+        clock,
+    });
+    let shutdown = Shutdown::new();
+    let bound = Bound::open(&config).await.unwrap();
+    let address = bound.public_address().unwrap();
+    let parts = Parts {
+        relay,
+        site: Site { information: Bytes::new(), page: Bytes::new() },
+        total: TotalBytes::new(1 << 30),
+        metrics: ServerMetrics::new(&registry),
+        shutdown: shutdown.clone(),
+        health: Arc::new(NoHealth),
+    };
+    let server = Server::start(bound, config, parts);
+    House { server, shutdown, url: format!("ws://{address}/"), address, registry }
+}
+
+/// A client that has heard its challenge.
+async fn connect(house: &House) -> Client {
+    let (mut client, _) = connect_async(&house.url).await.unwrap();
+    assert!(text(&mut client).await.starts_with("[\"AUTH\","));
+    client
+}
+
+async fn text(client: &mut Client) -> String {
+    match client.next().await {
+        Some(Ok(Message::Text(text))) => text.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The close code that comes, whatever comes before it.
+async fn close_code(client: &mut Client) -> Option<u16> {
+    while let Some(Ok(message)) = client.next().await {
+        if let Message::Close(frame) = message {
+            return frame.map(|frame| frame.code.into());
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn messages_are_answered_also_when_many_come_in_one_piece() {
+    let house = house().await;
+    let mut client = connect(&house).await;
+    for round in 0..300 {
+        client.feed(Message::text(format!("[\"REQ\",\"s{round}\",{{}}]"))).await.unwrap();
+        client.feed(Message::text(format!("[\"CLOSE\",\"s{round}\"]"))).await.unwrap();
+        client.feed(Message::text(format!("[\"REQ\",\"t\",{{\"limit\":{round}}}]"))).await.unwrap();
+    }
+    client.feed(Message::text("[\"REQ\",\"last\",{}]")).await.unwrap();
+    client.flush().await.unwrap();
+    while text(&mut client).await != "[\"EOSE\",\"last\"]" {}
+    let mut client = connect(&house).await;
+    client.send(Message::text("[\"COUNT\",\"c\",{}]")).await.unwrap();
+    assert_eq!(text(&mut client).await, "[\"COUNT\",\"c\",{\"count\":0,\"approximate\":false}]");
+    client.send(Message::binary(vec![1, 2])).await.unwrap();
+    assert_eq!(text(&mut client).await, "[\"NOTICE\",\"invalid: binary messages are not understood, send text\"]");
+    client.send(Message::Ping(Bytes::from_static(b"hello"))).await.unwrap();
+    assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"hello")));
+}
+
+#[tokio::test]
+async fn a_breach_is_answered_with_its_close_code() {
+    let house = house().await;
+    let raw = |payload: Vec<u8>| Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true));
+    for (message, code) in [
+        (Message::text("x".repeat(131_073)), 1009),
+        (raw(vec![b'"', 0xff]), 1007),
+        (Message::Frame(Frame::message("x", OpCode::Data(Data::Continue), true)), 1002),
+    ] {
+        let mut client = connect(&house).await;
+        // A client that still writes must see the close frame and no reset.
+        client.send(message).await.unwrap();
+        assert_eq!(close_code(&mut client).await, Some(code));
+    }
+    let mut client = connect(&house).await;
+    for _ in 0..11 {
+        client.feed(Message::Ping(Bytes::new())).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(close_code(&mut client).await, Some(1008));
+}
+
+#[tokio::test]
+async fn a_message_of_the_longest_length_is_taken() {
+    let house = house().await;
+    let mut client = connect(&house).await;
+    client.send(Message::text(format!("[\"REQ\",\"{}\",{{}}]", "x".repeat(131_072 - 13)))).await.unwrap();
+    assert!(text(&mut client).await.starts_with("[\"NOTICE\","));
+}
+
+#[tokio::test]
+async fn a_frame_that_claims_too_much_is_refused_by_its_header() {
+    let house = house().await;
+    let (mut client, _) = connect_async(&house.url).await.unwrap();
+    let MaybeTlsStream::Plain(stream) = client.get_mut() else { unreachable!() };
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), mask: Some([0; 4]), ..FrameHeader::default() };
+    let mut bytes = Vec::new();
+    header.format(1 << 40, &mut bytes).unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    assert_eq!(close_code(&mut client).await, Some(1009));
+}
+
+#[tokio::test]
+async fn a_close_is_echoed_and_the_place_is_free_again() {
+    let house = house().await;
+    let mut client = connect(&house).await;
+    client.close(None).await.unwrap();
+    assert_eq!(close_code(&mut client).await, None);
+    assert!(matches!(client.next().await, None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed))));
+    drop(client);
+    for _ in 0..200 {
+        if house.server.shared.slots.in_all() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    unreachable!("the slot is still taken");
+}
+
+#[tokio::test]
+async fn an_address_has_only_so_many_connections() {
+    let house = house_with(|config| config.connections_per_ip_max = 2).await;
+    let first = connect(&house).await;
+    let _second = connect(&house).await;
+    let mut refused = TcpStream::connect(house.address).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = refused.read_to_end(&mut answer).await;
+    assert_eq!(answer, b"");
+    drop(first);
+    for _ in 0..200 {
+        if connect_async(&house.url).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    unreachable!("the place of the first never became free");
+}
+
+#[tokio::test]
+async fn behind_a_proxy_clients_are_counted_by_the_address_it_tells() {
+    let house = house_with(|config| {
+        config.connections_per_ip_max = 1;
+        config.http.trusted_proxies = vec![Network::parse("127.0.0.1").unwrap()];
+    })
+    .await;
+    let from = |client: &'static str| {
+        let mut request =
+            tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(house.url.as_str()).unwrap();
+        request.headers_mut().insert("x-forwarded-for", client.parse().unwrap());
+        connect_async(request)
+    };
+    let _first = from("203.0.113.1").await.unwrap();
+    let _second = from("203.0.113.2").await.unwrap();
+    match from("203.0.113.1").await {
+        Err(Error::Http(response)) => assert_eq!(response.status(), 429),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_not_read_from_either() {
+    let house = house_with(|config| config.connection.outbox_bytes_max = 64 * 1024).await;
+    let mut client = connect(&house).await;
+    let long = "x".repeat(60);
+    let mut sent = 0_u32;
+    // Neither side may wait for ever: the relay stops reading, and the socket of the client fills up.
+    let flood = async {
+        loop {
+            client.send(Message::text(format!("[\"COUNT\",\"{long}\",{{}}]"))).await.unwrap();
+            sent += 1;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(3), flood).await.is_err(), "the flood went on");
+    assert!(house.server.shared.total.used() < 512 * 1024);
+    // And one that reads after all gets every answer.
+    for _ in 0..sent {
+        assert!(text(&mut client).await.starts_with("[\"COUNT\","));
+    }
+}
+
+#[tokio::test]
+async fn at_the_end_everybody_is_told_and_nobody_new_is_taken() {
+    let house = house().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(connect(&house).await);
+    }
+    house.shutdown.stop();
+    let leaving = async {
+        for client in &mut clients {
+            assert_eq!(close_code(client).await, Some(1012));
+            // Reading on sends the client's own close frame.
+            assert!(client.next().await.is_none());
+        }
+    };
+    let (in_time, ()) = tokio::join!(house.server.say_farewell(Duration::from_secs(5)), leaving);
+    assert!(in_time);
+    assert!(connect_async(&house.url).await.is_err());
+    assert!(house.registry.render().contains("relay_connections 0"));
+    house.server.end().await;
+}

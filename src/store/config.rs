@@ -1,0 +1,83 @@
+//! Sizes of the store.
+
+use crate::kv::{self, Faults};
+
+/// Settings of the store.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// RocksDB's block cache: index rows, and events that are not in the cache below.
+    pub cache_bytes: usize,
+    /// Hot events, ready to be sent.
+    pub hot_bytes: usize,
+    /// When an event counts as stored.
+    pub durability: Durability,
+    /// Most events that may wait for the writer.
+    pub queue_events: usize,
+    /// Most bytes of events that may wait for the writer.
+    pub queue_bytes: usize,
+    /// Most events in one commit.
+    pub batch_events: usize,
+    /// Most bytes of events in one commit.
+    pub batch_bytes: usize,
+    /// Most bytes of write-ahead log that a start may have to replay.
+    pub wal_bytes_max: u64,
+    /// For tests: makes commits fail.
+    pub faults: Faults,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 256 << 20,
+            hot_bytes: 128 << 20,
+            durability: Durability::Sync,
+            queue_events: 16_384,
+            queue_bytes: 64 << 20,
+            batch_events: 1_024,
+            batch_bytes: 4 << 20,
+            wal_bytes_max: 128 << 20,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// When an event counts as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When the disk has it: it survives a power failure.
+    #[default]
+    Sync,
+    /// When the operating system has it: it survives the process, not the machine.
+    Os,
+}
+
+impl Durability {
+    pub(super) fn sync(self) -> kv::Sync {
+        match self {
+            Self::Sync => kv::Sync::Yes,
+            Self::Os => kv::Sync::No,
+        }
+    }
+}
+
+/// How many events a filter may answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// For a filter without `limit`.
+    pub default_limit: u64,
+    /// For every filter.
+    pub max_limit: u64,
+}
+
+impl ScanLimits {
+    /// What a filter with this `limit` gets.
+    pub fn of(&self, limit: Option<u64>) -> u64 {
+        limit.unwrap_or(self.default_limit).min(self.max_limit)
+    }
+}
+
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self { default_limit: 500, max_limit: 5_000 }
+    }
+}

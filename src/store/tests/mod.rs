@@ -1,0 +1,8 @@
+//! The store against obviously right models of it.
+
+mod apply;
+mod model;
+mod oracle;
+mod recovery;
+mod rules;
+mod support;

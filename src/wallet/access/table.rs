@@ -1,0 +1,196 @@
+//! The connections in memory, by wallet key: what the relay's first question looks at.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use secp256k1::Keypair;
+
+use super::connection::Profile;
+use super::rate::{Config, Gate};
+use crate::base::hex32::PublicKey;
+use crate::wallet::terms::{AccountId, ConnectionId};
+use crate::wallet::wire::envelope::{BadPeer, Envelope};
+use crate::wallet::wire::sign::public_key;
+
+/// The keys of one connection, computed once.
+pub struct Keys {
+    /// Ours.
+    pub keypair: Keypair,
+    /// Public half of it.
+    pub wallet: PublicKey,
+    /// The client's.
+    pub client: PublicKey,
+    /// What encrypts between the two.
+    pub envelope: Envelope,
+}
+
+impl Keys {
+    /// The keys between our key and a client's.
+    pub fn new(keypair: Keypair, client: PublicKey) -> Result<Self, BadPeer> {
+        Ok(Self { wallet: public_key(&keypair), client, envelope: Envelope::new(&keypair, &client)?, keypair })
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("wallet", &self.wallet).field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// A connection that is hosted here. A change makes a new one that shares keys, buckets and clock with the old.
+#[derive(Clone, Debug)]
+pub struct Hosted {
+    /// Its number.
+    pub id: ConnectionId,
+    /// The account it spends from and receives into.
+    pub account: AccountId,
+    /// Everything else that is stored.
+    pub profile: Profile,
+    /// Its keys.
+    pub keys: Arc<Keys>,
+    gate: Arc<Gate>,
+    seen_at_s: Arc<AtomicU64>,
+}
+
+impl Hosted {
+    /// A connection that has just been made or read.
+    pub fn new(id: ConnectionId, account: AccountId, profile: Profile, keys: Arc<Keys>, rate: &Config) -> Self {
+        Self { id, account, profile, keys, gate: Arc::new(Gate::new(rate)), seen_at_s: Arc::default() }
+    }
+
+    /// The same connection with another profile.
+    #[must_use]
+    pub fn with_profile(&self, profile: Profile) -> Self {
+        Self { profile, ..self.clone() }
+    }
+
+    /// Its buckets.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Notes that its client asked for something.
+    pub fn seen(&self, now_s: u64) {
+        self.seen_at_s.store(now_s, Ordering::Relaxed);
+    }
+
+    /// When its client last asked since the process started, unix seconds.
+    pub fn seen_at_s(&self) -> Option<u64> {
+        Some(self.seen_at_s.load(Ordering::Relaxed)).filter(|at_s| *at_s > 0)
+    }
+}
+
+/// All hosted connections, revoked ones too.
+#[derive(Default)]
+pub struct Table(RwLock<Maps>);
+
+#[derive(Default)]
+struct Maps {
+    by_wallet: HashMap<PublicKey, Arc<Hosted>, RandomState>,
+    by_id: HashMap<ConnectionId, Arc<Hosted>, RandomState>,
+}
+
+impl Table {
+    /// The connection whose wallet key this is.
+    pub fn get(&self, wallet: &PublicKey) -> Option<Arc<Hosted>> {
+        self.0.read().by_wallet.get(wallet).cloned()
+    }
+
+    /// Whether a wallet key is hosted here.
+    pub fn has(&self, wallet: &PublicKey) -> bool {
+        self.0.read().by_wallet.contains_key(wallet)
+    }
+
+    /// The connection of that number.
+    pub fn by_id(&self, id: ConnectionId) -> Option<Arc<Hosted>> {
+        self.0.read().by_id.get(&id).cloned()
+    }
+
+    /// Puts a connection in, in place of an older state of it.
+    pub fn put(&self, hosted: Hosted) -> Arc<Hosted> {
+        let hosted = Arc::new(hosted);
+        let mut maps = self.0.write();
+        maps.by_wallet.insert(hosted.keys.wallet, Arc::clone(&hosted));
+        maps.by_id.insert(hosted.id, Arc::clone(&hosted));
+        hosted
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> Vec<Arc<Hosted>> {
+        let mut all: Vec<_> = self.0.read().by_id.values().cloned().collect();
+        all.sort_unstable_by_key(|hosted| hosted.id);
+        all
+    }
+
+    /// The living connection of that name, else the one of that name that was revoked last.
+    pub fn by_name(&self, name: &str) -> Option<Arc<Hosted>> {
+        let maps = self.0.read();
+        let named = maps.by_id.values().filter(|hosted| hosted.profile.name == name);
+        named.max_by_key(|hosted| (hosted.profile.revoked_at_s.is_none(), hosted.profile.revoked_at_s, hosted.id)).cloned()
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("connections", &self.0.read().by_id.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::secret::Secret;
+    use crate::wallet::access::connection::Announced;
+    use crate::wallet::access::keys::{WalletSeed, new_client};
+    use crate::wallet::wire::method::MethodSet;
+
+    fn hosted(number: u32, name: &str, revoked_at_s: Option<u64>) -> Hosted {
+        let seed = WalletSeed::new(Secret::new([1; 32]));
+        let client = new_client().unwrap().1;
+        let keys = Keys::new(seed.keypair(ConnectionId(number)).unwrap(), client).unwrap();
+        let profile = Profile {
+            name: name.to_owned(),
+            wallet: keys.wallet,
+            client,
+            methods: MethodSet::all(),
+            nip04: true,
+            created_at_s: 1,
+            expires_at_s: None,
+            revoked_at_s,
+            relays: Vec::new(),
+            announced: Announced::default(),
+        };
+        Hosted::new(ConnectionId(number), AccountId::MAIN, profile, Arc::new(keys), &Config::default())
+    }
+
+    #[test]
+    fn a_name_means_the_living_connection_then_the_latest_revoked() {
+        let table = Table::default();
+        table.put(hosted(1, "phone", Some(10)));
+        table.put(hosted(2, "phone", Some(30)));
+        table.put(hosted(3, "phone", Some(20)));
+        assert_eq!(table.by_name("phone").map(|found| found.id), Some(ConnectionId(2)));
+        table.put(hosted(4, "phone", None));
+        assert_eq!(table.by_name("phone").map(|found| found.id), Some(ConnectionId(4)));
+        assert!(table.by_name("pad").is_none());
+        assert_eq!(table.all().len(), 4);
+    }
+
+    #[test]
+    fn a_change_keeps_the_buckets_and_the_clock() {
+        let table = Table::default();
+        let before = table.put(hosted(1, "phone", None));
+        before.seen(99);
+        let mut profile = before.profile.clone();
+        profile.revoked_at_s = Some(100);
+        let after = table.put(before.with_profile(profile));
+        assert_eq!(after.seen_at_s(), Some(99));
+        assert!(std::ptr::eq(before.gate(), after.gate()));
+        assert_eq!(table.get(&before.keys.wallet).and_then(|found| found.profile.revoked_at_s), Some(100));
+        assert!(!format!("{after:?}").contains("keypair"));
+    }
+}

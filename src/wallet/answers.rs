@@ -1,0 +1,162 @@
+//! Makes answers and brings them to the client: encrypt, sign, keep, publish.
+//!
+//! It is built before the money room, which calls it on its own thread, at start too, when no connection has been read yet. So
+//! it can do with what a request says: the wallet key comes from the seed and the connection's number.
+
+use std::sync::Arc;
+
+use super::Publisher;
+use super::access::keys::WalletSeed;
+use super::access::table::{Keys, Table};
+use super::methods::pay_invoice::Paid;
+use super::money::types::{AnswerSigner, Outcome};
+use super::outbox::{self, Outbox};
+use super::stats::Stats;
+use super::terms::{Refusal, RequestRef, Scheme};
+use super::wire::response::{failure, success};
+use super::wire::sign::{Nonce, Unsigned, sign};
+use crate::base::clock::Clock;
+use crate::base::hex32::EventId;
+use crate::protocol::event::Event;
+use crate::protocol::kind;
+
+/// What an answer is made for.
+#[derive(Clone, Debug)]
+pub struct Addressee<'a> {
+    /// The keys of the connection.
+    pub keys: &'a Keys,
+    /// The scheme that the client used.
+    pub scheme: Scheme,
+    /// The request.
+    pub request: EventId,
+    /// `created_at` of the request, unix seconds.
+    pub created_at_s: u64,
+    /// The `d` tag of one answer of several.
+    pub item_tag: Option<&'a str>,
+}
+
+/// Makes, keeps and publishes answers.
+pub struct Answers {
+    seed: WalletSeed,
+    table: Table,
+    outbox: Outbox,
+    publisher: Arc<dyn Publisher>,
+    clock: Clock,
+    stats: Stats,
+}
+
+impl Answers {
+    /// Ready for the money room; knows no connection yet.
+    pub fn new(seed: WalletSeed, config: outbox::Config, publisher: Arc<dyn Publisher>, clock: Clock) -> Arc<Self> {
+        let (table, outbox, stats) = (Table::default(), Outbox::new(config), Stats::default());
+        Arc::new(Self { seed, table, outbox, publisher, clock, stats })
+    }
+
+    /// The seed of the wallet keys.
+    pub fn seed(&self) -> &WalletSeed {
+        &self.seed
+    }
+
+    /// The connections.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The answers that are kept.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Where events go.
+    pub fn publisher(&self) -> &dyn Publisher {
+        &*self.publisher
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Encrypts and signs. `None` only where something is wrong on this side; the log says what.
+    pub fn make(&self, to: &Addressee<'_>, plaintext: &str, now_s: u64) -> Option<Event> {
+        let sealed = to.keys.envelope.seal(to.scheme, plaintext).map_err(|error| tracing::error!(%error, "no answer")).ok()?;
+        let (client, request) = (to.keys.client.to_hex(), to.request.to_hex());
+        let (p, e) = (["p", client.as_str()], ["e", request.as_str()]);
+        let d = to.item_tag.map(|tag| ["d", tag]);
+        let mut tags: Vec<&[&str]> = vec![&p, &e];
+        tags.extend(d.as_ref().map(<[&str; 2]>::as_slice));
+        // A client whose clock is ahead asks with a `since` of its own time: an answer is never older than its request.
+        let created_at = now_s.max(to.created_at_s);
+        let unsigned = Unsigned { kind: kind::WALLET_RESPONSE, created_at, tags: &tags, content: &sealed };
+        sign(&to.keys.keypair, &unsigned, Nonce::Random).map_err(|error| tracing::error!(%error, "no answer")).ok()
+    }
+
+    /// Keeps an answer, then publishes it: in this order, so that a subscription that comes in between finds it.
+    pub fn deliver(&self, request: EventId, answer: &Event) {
+        let now_ms = self.clock.now_ms();
+        self.outbox.keep(request, answer.clone(), now_ms);
+        self.publish_kept(answer, now_ms);
+    }
+
+    /// Publishes an answer that is kept.
+    pub fn publish_kept(&self, answer: &Event, now_ms: u64) {
+        if self.publisher.publish(answer) > 0 {
+            self.outbox.delivered(&answer.id(), now_ms);
+        }
+    }
+
+    /// Makes, counts and delivers the answer to a request.
+    pub fn answer(&self, to: &Addressee<'_>, method: &str, plaintext: &str, result: Result<(), &Refusal>) {
+        self.stats.answered(method, result.map_err(|refusal| refusal.code));
+        if let Some(event) = self.make(to, plaintext, self.clock.now_s()) {
+            self.deliver(to.request, &event);
+        }
+    }
+
+    /// Answers with a refusal.
+    pub fn refuse(&self, to: &Addressee<'_>, method: &str, refusal: &Refusal) {
+        self.answer(to, method, &failure(method, refusal), Err(refusal));
+    }
+
+    fn keys(&self, request: &RequestRef) -> Option<Arc<Keys>> {
+        if let Some(hosted) = self.table.by_id(request.connection) {
+            return Some(Arc::clone(&hosted.keys));
+        }
+        let keypair = self.seed.keypair(request.connection).ok()?;
+        Keys::new(keypair, request.client).ok().map(Arc::new)
+    }
+}
+
+impl AnswerSigner for Answers {
+    fn answer(&self, request: &RequestRef, outcome: &Outcome, now_s: u64) -> Option<Event> {
+        let keys = self.keys(request)?;
+        let method = request.method.as_str();
+        let plaintext = match outcome {
+            Outcome::Paid { preimage, fee, .. } => {
+                self.stats.answered(method, Ok(()));
+                success(method, &Paid::new(*preimage, *fee))
+            }
+            Outcome::Refused(refusal) => {
+                self.stats.answered(method, Err(refusal.code));
+                failure(method, refusal)
+            }
+        };
+        let to = Addressee {
+            keys: &keys,
+            scheme: request.scheme,
+            request: request.key.event,
+            created_at_s: request.created_at_s,
+            item_tag: request.item_tag.as_deref(),
+        };
+        self.make(&to, &plaintext, now_s)
+    }
+
+    fn publish(&self, request: &RequestRef, answer: &Event) {
+        self.deliver(request.key.event, answer);
+    }
+}

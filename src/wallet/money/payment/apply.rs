@@ -1,0 +1,225 @@
+//! State is the fold of the records: the same function for a record that is just being made and for one from the disk.
+//!
+//! The invariants are checked here, so that they hold in the product, in the simulator and when a journal is read again.
+
+use sha2::{Digest, Sha256};
+
+use super::super::budget::Spending;
+use super::super::ledger::LedgerError;
+use super::super::record::{Book, Done, Ending, Entry, Intent, Invoice, Payee, Posting, Record, Used};
+use super::super::types::{AccountId, ConnectionId, ConnectionRow, RequestRef};
+use super::State;
+use super::state::{Connection, Open, OpenInvoice, Watch};
+use crate::base::amount::Msat;
+use crate::base::hex32::PaymentHash;
+
+/// An invariant that a record would break. Seen in operation: a bug. Seen while reading: a journal that was tampered with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// Records come without a gap.
+    #[error("record {found} follows record {last}")]
+    Gap {
+        /// The last one.
+        last: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// I1.
+    #[error("a second payment of hash {0} while one is under way")]
+    SecondIntent(PaymentHash),
+    /// I2.
+    #[error("connection {} uses more than its budget", .0.0)]
+    OverBudget(ConnectionId),
+    /// I3.
+    #[error("double entry: {0}")]
+    Ledger(#[from] LedgerError),
+    /// I4.
+    #[error("an outcome for hash {0} that is not under way")]
+    NotOpen(PaymentHash),
+    /// I5.
+    #[error("the preimage does not belong to hash {0}")]
+    Preimage(PaymentHash),
+    /// A record names something that does not exist.
+    #[error("record names a connection or account that does not exist")]
+    Unknown,
+    /// A connection's time zone or number is not possible.
+    #[error("connection {} has rules that are not possible", .0.0)]
+    BadRules(ConnectionId),
+}
+
+impl State {
+    /// Applies one record.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), Broken> {
+        if entry.seq != self.seq + 1 {
+            return Err(Broken::Gap { last: self.seq, found: entry.seq });
+        }
+        self.apply_record(entry)?;
+        self.seq = entry.seq;
+        Ok(())
+    }
+
+    fn apply_record(&mut self, entry: &Entry) -> Result<(), Broken> {
+        match &entry.record {
+            Record::Genesis { .. } | Record::Answer { .. } => Ok(()),
+            Record::Account { id, name } => {
+                self.touched.accounts.insert(*id);
+                Ok(self.ledger.create(*id, name)?)
+            }
+            Record::Connection { row, used } => self.apply_connection(row, *used, entry.at_ms),
+            Record::Fund { postings } | Record::Move { postings } | Record::Received { postings, .. } => {
+                if let Record::Received { hash, .. } = &entry.record {
+                    self.close_invoice(hash);
+                }
+                self.post(postings)
+            }
+            Record::Invoice(invoice) => self.apply_invoice(entry.seq, invoice),
+            Record::Intent(intent) => self.apply_intent(entry.seq, entry.at_ms, intent),
+            Record::Attach { request, hash } => self.apply_attach(request, hash),
+            Record::Done(done) => self.apply_done(done, entry.at_ms),
+            Record::Suspend { connection, reason } => self.apply_suspension(*connection, Some(reason.clone())),
+            Record::Resume { connection } => self.apply_suspension(*connection, None),
+        }
+    }
+
+    fn post(&mut self, postings: &[Posting]) -> Result<(), Broken> {
+        self.ledger.post(postings)?;
+        for posting in postings {
+            if let Book::Account(id) = posting.book {
+                self.touched.accounts.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_connection(&mut self, row: &ConnectionRow, used: Used, at_ms: u64) -> Result<(), Broken> {
+        self.ledger.spendable(row.rules.account).ok_or(Broken::Unknown)?;
+        let held = self
+            .open
+            .values()
+            .filter(|open| open.intent.request.connection == row.id && open.belongs_ms >= used.since_ms)
+            .try_fold(Msat::ZERO, |sum, open| sum.checked_add(open.hold()))
+            .unwrap_or(Msat::MAX);
+        let spending = Spending::new(row.rules.budget.as_ref(), used, held, at_ms).ok_or(Broken::BadRules(row.id))?;
+        self.touched.connections.insert(row.id);
+        match self.connections.get_mut(&row.id) {
+            Some(connection) => {
+                connection.row = row.clone();
+                connection.spending = spending;
+            }
+            None => {
+                let fresh = Connection { row: row.clone(), spending, in_flight: 0, open_invoices: 0, suspended: None };
+                self.connections.insert(row.id, fresh);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_suspension(&mut self, id: ConnectionId, why: Option<String>) -> Result<(), Broken> {
+        self.touched.connections.insert(id);
+        self.connections.get_mut(&id).ok_or(Broken::Unknown)?.suspended = why;
+        Ok(())
+    }
+
+    fn apply_invoice(&mut self, seq: u64, invoice: &Invoice) -> Result<(), Broken> {
+        if invoice.preimage.hash() != invoice.hash {
+            return Err(Broken::Preimage(invoice.hash));
+        }
+        let connection = self.connections.get_mut(&invoice.request.connection).ok_or(Broken::Unknown)?;
+        connection.open_invoices += 1;
+        let open = OpenInvoice {
+            seq,
+            payee: Payee { account: invoice.account, connection: invoice.request.connection },
+            text_digest: Sha256::digest(invoice.bolt11.as_bytes()).into(),
+            preimage: invoice.preimage,
+            expires_at_s: invoice.expires_at_s,
+        };
+        self.by_expiry.insert((invoice.expires_at_s, invoice.hash));
+        self.invoices.insert(invoice.hash, open);
+        Ok(())
+    }
+
+    fn apply_intent(&mut self, seq: u64, at_ms: u64, intent: &Intent) -> Result<(), Broken> {
+        if self.open.contains_key(&intent.hash) {
+            return Err(Broken::SecondIntent(intent.hash));
+        }
+        let id = intent.request.connection;
+        let hold = intent.amount.checked_add(intent.fee_max).ok_or(Broken::OverBudget(id))?;
+        self.ledger.spendable(intent.account).ok_or(Broken::Unknown)?;
+        let connection = self.connections.get_mut(&id).ok_or(Broken::Unknown)?;
+        connection.spending.turn(at_ms);
+        if connection.spending.left().is_some_and(|left| hold > left) {
+            return Err(Broken::OverBudget(id));
+        }
+        let belongs_ms = connection.spending.hold(hold, at_ms);
+        connection.in_flight += 1;
+        self.ledger.hold(intent.account, hold)?;
+        self.touched.accounts.insert(intent.account);
+        self.touched.connections.insert(id);
+        let watch = Watch { ask_at_ms: at_ms, asked: 0, not_found: 0, not_found_since_ms: 0, recovered: false };
+        let waiting = vec![intent.request.clone()];
+        self.open.insert(intent.hash, Open { seq, at_ms, intent: intent.clone(), waiting, belongs_ms, watch });
+        Ok(())
+    }
+
+    fn apply_attach(&mut self, request: &RequestRef, hash: &PaymentHash) -> Result<(), Broken> {
+        let open = self.open.get_mut(hash).ok_or(Broken::NotOpen(*hash))?;
+        open.waiting.push(request.clone());
+        Ok(())
+    }
+
+    fn apply_done(&mut self, done: &Done, at_ms: u64) -> Result<(), Broken> {
+        if let Ending::Settled { preimage, .. } = &done.ending
+            && preimage.hash() != done.hash
+        {
+            return Err(Broken::Preimage(done.hash));
+        }
+        if done.correction {
+            return self.apply_correction(done, at_ms);
+        }
+        let open = self.open.get(&done.hash).filter(|open| open.seq == done.intent).ok_or(Broken::NotOpen(done.hash))?;
+        let (id, account, hold, belongs_ms) = (open.intent.request.connection, open.intent.account, open.hold(), open.belongs_ms);
+        let cost = cost(&done.ending, open.intent.amount);
+        self.post(&done.postings)?;
+        self.release(account, hold)?;
+        self.open.remove(&done.hash);
+        if done.payee.is_some() {
+            self.close_invoice(&done.hash);
+        }
+        self.touched.connections.insert(id);
+        let connection = self.connections.get_mut(&id).ok_or(Broken::Unknown)?;
+        connection.in_flight = connection.in_flight.saturating_sub(1);
+        connection.spending.turn(at_ms);
+        connection.spending.end(belongs_ms, hold, cost);
+        // A back end that took more than its limit is booked as it is and the connection suspended: no broken rule of ours.
+        Ok(())
+    }
+
+    /// I4: what was said to have failed was paid. The money is gone, whatever the budget says.
+    fn apply_correction(&mut self, done: &Done, at_ms: u64) -> Result<(), Broken> {
+        self.post(&done.postings)?;
+        let lost = done
+            .postings
+            .iter()
+            .filter(|posting| matches!(posting.book, Book::Account(_)))
+            .map(|posting| posting.msat.unsigned_abs());
+        let cost = Msat::new(lost.sum()).unwrap_or(Msat::MAX);
+        self.touched.connections.insert(done.connection);
+        let connection = self.connections.get_mut(&done.connection).ok_or(Broken::Unknown)?;
+        connection.spending.turn(at_ms);
+        connection.spending.end(u64::MAX, Msat::ZERO, cost);
+        Ok(())
+    }
+
+    fn release(&mut self, account: AccountId, hold: Msat) -> Result<(), Broken> {
+        self.touched.accounts.insert(account);
+        Ok(self.ledger.release(account, hold)?)
+    }
+}
+
+/// What a payment cost its budget.
+fn cost(ending: &Ending, amount: Msat) -> Msat {
+    match ending {
+        Ending::Settled { fee, .. } => amount.checked_add(*fee).unwrap_or(Msat::MAX),
+        Ending::Failed { .. } => Msat::ZERO,
+    }
+}

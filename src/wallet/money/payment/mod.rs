@@ -1,0 +1,246 @@
+//! The payment core: a pure state machine. Inputs and a time go in, effects come out; no clock, no randomness, no I/O.
+//!
+//! The shell around it (or the simulator) writes the records of one or many steps in one synced batch, and only then performs the
+//! other effects, in their order. [`State`] is the fold of all records: it is changed by [`State::apply`] and by nothing else
+//! that must outlive a crash, so reading the journal again gives the same state.
+
+mod apply;
+mod check;
+mod pay;
+mod result;
+mod state;
+
+use super::record::{Done, Ending, Entry, Intent, Invoice};
+use super::types::{
+    AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, OwnerError, PayOrder, PayReply, Preimage, Refusal, RequestKey,
+    RequestRef, Transaction,
+};
+use crate::base::amount::Msat;
+use crate::base::hex32::PaymentHash;
+use crate::wallet::backend::bolt11::Decoded;
+use crate::wallet::backend::{Incoming, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult};
+pub use apply::Broken;
+pub(super) use check::bounded_metadata;
+pub(super) use pay::may_act;
+pub(super) use state::Making;
+pub use state::{Connection, Limits, Open, OpenInvoice, State, Touched, Watch};
+
+/// Names a caller that waits; the shell knows who it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Token(pub u64);
+
+/// What the core is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client wants to pay.
+    Pay {
+        /// The order.
+        order: Box<PayOrder>,
+        /// Its invoice as it was read, or why it could not be.
+        invoice: Result<Box<Decoded>, Refusal>,
+        /// `Err` with words while the back end cannot send.
+        ready: Result<(), String>,
+        /// Who waits.
+        token: Token,
+    },
+    /// A client wants an invoice.
+    MakeInvoice {
+        /// The order.
+        order: Box<InvoiceOrder>,
+        /// The preimage that belongs to this request.
+        preimage: Preimage,
+        /// Who waits.
+        token: Token,
+    },
+    /// The back end made an invoice, or could not.
+    InvoiceMade {
+        /// The request that it is for.
+        key: RequestKey,
+        /// The invoice.
+        made: Result<MadeInvoice, String>,
+    },
+    /// The result of a send.
+    Sent {
+        /// Names the payment.
+        hash: PaymentHash,
+        /// Names the attempt.
+        attempt: u64,
+        /// The result.
+        result: SendResult,
+    },
+    /// The result of a look-up.
+    Looked {
+        /// Names the payment.
+        hash: PaymentHash,
+        /// Names the attempt that was under way when it was asked.
+        attempt: u64,
+        /// The result.
+        result: LookupResult,
+    },
+    /// Money came in from outside.
+    Incoming(Incoming),
+    /// The owner wants something.
+    Owner {
+        /// What.
+        wish: OwnerWish,
+        /// Who waits.
+        token: Token,
+    },
+    /// Time passes.
+    Tick,
+    /// The journal was read: ask about everything that is open.
+    Restart,
+}
+
+/// What an owner may want.
+#[derive(Clone, Debug)]
+pub enum OwnerWish {
+    /// A new account.
+    CreateAccount(String),
+    /// Money written into an account.
+    Fund(AccountId, Msat),
+    /// Money moved between accounts.
+    Move(AccountId, AccountId, Msat),
+    /// A connection made or changed.
+    PutConnection(Box<ConnectionRow>),
+    /// The end of a suspension.
+    Resume(ConnectionId),
+}
+
+/// What an owner gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnerDone {
+    /// Done.
+    Done,
+    /// The number of the new account.
+    Account(AccountId),
+}
+
+/// What a waiting caller is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To `pay`.
+    Pay(PayReply),
+    /// To `make_invoice`.
+    Invoice(Result<Box<Transaction>, Refusal>),
+    /// To an owner.
+    Owner(Result<OwnerDone, OwnerError>),
+}
+
+/// What the core wants done. Records first, in one synced batch; then everything else, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write a record. The events of its answers are still empty: the shell signs `outcome` for each of them, and publishes them
+    /// after the commit.
+    Append {
+        /// The record.
+        entry: Entry,
+        /// What the answers in it say.
+        outcome: Option<Outcome>,
+    },
+    /// Send a payment (its intent is an earlier record).
+    Send(SendOrder),
+    /// Ask the back end about a payment.
+    Lookup {
+        /// Names the payment.
+        hash: PaymentHash,
+        /// Names the attempt.
+        attempt: u64,
+    },
+    /// Let the back end make an invoice.
+    MakeInvoice {
+        /// The request that it is for.
+        key: RequestKey,
+        /// The invoice.
+        order: NewInvoice,
+    },
+    /// Tell a caller.
+    Reply(Token, Reply),
+    /// Publish a stored answer again.
+    Republish(RequestRef, Vec<u8>),
+    /// Tell the owner; a broken invariant, a lying back end.
+    Alarm(String),
+}
+
+/// What is known of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RequestRow {
+    /// A payment that it asked for is under way.
+    Paying,
+    /// It was answered; the packed event (empty if it could not be signed).
+    Answered(RequestRef, Vec<u8>),
+    /// It made this invoice.
+    Invoice(Box<InvoiceRow>),
+}
+
+/// The latest payment of a hash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaymentRow {
+    /// Sequence number of its intent.
+    pub seq: u64,
+    /// When it was allowed, unix ms.
+    pub at_ms: u64,
+    /// What was to be paid.
+    pub intent: Intent,
+    /// How it ended, and when (unix ms).
+    pub done: Option<(u64, Done)>,
+}
+
+impl PaymentRow {
+    /// How it ended.
+    pub fn ending(&self) -> Option<&Ending> {
+        self.done.as_ref().map(|(_, done)| &done.ending)
+    }
+}
+
+/// An invoice made here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InvoiceRow {
+    /// Its sequence number.
+    pub seq: u64,
+    /// When it was made, unix ms.
+    pub at_ms: u64,
+    /// The invoice.
+    pub invoice: Invoice,
+    /// What was paid for it, and when (unix ms).
+    pub paid: Option<(u64, Msat)>,
+}
+
+/// The journal could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the wallet's journal could not be read: {0}")]
+pub struct RowsError(pub String);
+
+/// What the core looks up. Includes the records of earlier steps whose batch is not committed yet.
+pub trait Rows {
+    /// What is known of a request.
+    fn request(&self, key: &RequestKey) -> Result<Option<RequestRow>, RowsError>;
+
+    /// The latest payment of a hash.
+    fn payment(&self, hash: &PaymentHash) -> Result<Option<PaymentRow>, RowsError>;
+
+    /// The invoice of a hash, made here.
+    fn invoice(&self, hash: &PaymentHash) -> Result<Option<InvoiceRow>, RowsError>;
+
+    /// What a connection has spent, fees included, by payments that were allowed at or after a moment and are settled.
+    fn spent_since(&self, connection: ConnectionId, since_ms: u64) -> Result<Msat, RowsError>;
+}
+
+/// One step. Effects are appended to `out`.
+pub fn step(state: &mut State, rows: &dyn Rows, input: Input, now_ms: u64, out: &mut Vec<Effect>) {
+    match input {
+        Input::Pay { order, invoice, ready, token } => {
+            pay::pay(state, rows, pay::Wish { order, invoice, ready, token }, now_ms, out)
+        }
+        Input::MakeInvoice { order, preimage, token } => {
+            super::receive::make_invoice(state, rows, *order, preimage, token, now_ms, out);
+        }
+        Input::InvoiceMade { key, made } => super::receive::invoice_made(state, key, made, now_ms, out),
+        Input::Sent { hash, attempt, result } => result::sent(state, rows, &hash, attempt, result, now_ms, out),
+        Input::Looked { hash, attempt, result } => result::looked(state, rows, &hash, attempt, result, now_ms, out),
+        Input::Incoming(incoming) => super::receive::incoming(state, rows, &incoming, now_ms, out),
+        Input::Owner { wish, token } => super::owner::fulfil(state, rows, wish, token, now_ms, out),
+        Input::Tick => result::tick(state, now_ms, out),
+        Input::Restart => super::recover::restart(state, now_ms, out),
+    }
+}

@@ -1,0 +1,232 @@
+//! What the back end says, and what it is worth: settled with a fitting preimage is settled, failed for certain is failed, and
+//! everything else is unknown: the hold stays, and the back end is asked again at 1, 2, 4 ... 60 seconds.
+
+use super::super::ledger::payment;
+use super::super::record::{Answered, Done, Ending, Record};
+use super::super::types::{ErrorCode, Outcome, Preimage, Refusal};
+use super::pay::send_order;
+use super::state::Open;
+use super::{Effect, PaymentRow, Rows, State};
+use crate::base::amount::Msat;
+use crate::base::hex32::PaymentHash;
+use crate::wallet::backend::{LookupResult, SendResult};
+
+/// Longest pause between two questions.
+const ASK_PAUSE_MAX_MS: u64 = 60_000;
+/// First pause.
+const ASK_PAUSE_FIRST_MS: u64 = 1_000;
+/// "Never heard of it" is believed, for driving the payment again, when it is said twice so far apart.
+const NOT_FOUND_APART_MS: u64 = 30_000;
+/// "Never heard of it" is believed, for giving the money back, when the invoice is over for so long ...
+const NOT_FOUND_GRACE_MS: u64 = 600_000;
+/// ... and it was said so often in a row.
+const NOT_FOUND_TIMES: u32 = 3;
+/// An invoice must live this much longer for its payment to be driven again.
+const DRIVE_AGAIN_MARGIN_MS: u64 = 5_000;
+
+pub(super) fn sent(
+    state: &mut State,
+    rows: &dyn Rows,
+    hash: &PaymentHash,
+    attempt: u64,
+    result: SendResult,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) {
+    match result {
+        SendResult::Settled { preimage, fee } => settled(state, rows, hash, preimage, fee, now_ms, out),
+        SendResult::Failed(reason) => failed(state, hash, attempt, reason, now_ms, out),
+        SendResult::Unknown(_) => ask_again(state, hash, attempt, now_ms),
+    }
+}
+
+pub(super) fn looked(
+    state: &mut State,
+    rows: &dyn Rows,
+    hash: &PaymentHash,
+    attempt: u64,
+    result: LookupResult,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) {
+    match result {
+        LookupResult::Settled { preimage, fee } => settled(state, rows, hash, preimage, fee, now_ms, out),
+        LookupResult::Failed(reason) => failed(state, hash, attempt, reason, now_ms, out),
+        LookupResult::NotFound => not_found(state, hash, attempt, now_ms, out),
+        LookupResult::Pending => {
+            if let Some(open) = state.open.get_mut(hash).filter(|open| open.seq == attempt) {
+                // It was sent, whatever life it comes from: from now on it is never driven again.
+                open.watch.recovered = false;
+                open.watch.not_found = 0;
+            }
+            ask_again(state, hash, attempt, now_ms);
+        }
+        LookupResult::Unknown(_) => {
+            if let Some(open) = state.open.get_mut(hash).filter(|open| open.seq == attempt) {
+                open.watch.not_found = 0;
+            }
+            ask_again(state, hash, attempt, now_ms);
+        }
+    }
+}
+
+/// The payee has it, says the back end. Believed only with the preimage (I5), and whatever attempt it is about.
+fn settled(
+    state: &mut State,
+    rows: &dyn Rows,
+    hash: &PaymentHash,
+    preimage: Preimage,
+    fee: Msat,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) {
+    let Some(open) = state.open.get(hash) else { return settled_late(state, rows, hash, preimage, fee, now_ms, out) };
+    let connection = open.intent.request.connection;
+    let attempt = open.seq;
+    if preimage.hash() != *hash {
+        out.push(Effect::Alarm(format!("the back end says that {hash} was paid and shows a preimage of something else")));
+        ask_again(state, hash, attempt, now_ms);
+        return state.suspend(connection, "the back end gave a wrong proof of a payment", now_ms, out);
+    }
+    let too_much = fee > open.intent.fee_max;
+    let outcome = Outcome::Paid { preimage, amount: open.intent.amount, fee };
+    let postings = payment(open.intent.account, open.intent.amount, fee);
+    let limit = open.intent.fee_max;
+    let done = done(open, Ending::Settled { preimage, fee }, postings);
+    state.record(Record::Done(Box::new(done)), Some(outcome), now_ms, out);
+    if too_much {
+        out.push(Effect::Alarm(format!("the payment of {hash} cost {fee}, its limit was {limit}; booked as it is")));
+        state.suspend(connection, "a payment cost more than its fee limit", now_ms, out);
+    }
+}
+
+/// Settled, and nothing of that hash is under way: a repeat, a correction (I4), or a payment that nobody asked for.
+fn settled_late(
+    state: &mut State,
+    rows: &dyn Rows,
+    hash: &PaymentHash,
+    preimage: Preimage,
+    fee: Msat,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) {
+    match rows.payment(hash) {
+        Err(error) => out.push(Effect::Alarm(error.to_string())),
+        Ok(None) => out.push(Effect::Alarm(format!("the back end paid {hash}, which nobody here asked for"))),
+        Ok(Some(row)) if matches!(row.ending(), Some(Ending::Failed { .. })) => {
+            correct(state, &row, hash, preimage, fee, now_ms, out);
+        }
+        Ok(Some(_)) => {}
+    }
+}
+
+fn correct(
+    state: &mut State,
+    row: &PaymentRow,
+    hash: &PaymentHash,
+    preimage: Preimage,
+    fee: Msat,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) {
+    if preimage.hash() != *hash {
+        return out.push(Effect::Alarm(format!("the back end says that {hash}, which had failed, was paid, without a proof")));
+    }
+    let connection = row.intent.request.connection;
+    let done = Done {
+        intent: row.seq,
+        hash: *hash,
+        account: row.intent.account,
+        connection,
+        ending: Ending::Settled { preimage, fee },
+        payee: None,
+        correction: true,
+        postings: payment(row.intent.account, row.intent.amount, fee),
+        answers: Vec::new(),
+    };
+    state.record(Record::Done(Box::new(done)), None, now_ms, out);
+    out.push(Effect::Alarm(format!("{hash} was paid after the back end had said that it failed; booked now")));
+    state.suspend(connection, "a payment that had failed was paid after all", now_ms, out);
+}
+
+/// Failed for certain. A word about an earlier attempt says nothing about the present one.
+fn failed(state: &mut State, hash: &PaymentHash, attempt: u64, reason: String, now_ms: u64, out: &mut Vec<Effect>) {
+    let Some(open) = state.open.get(hash).filter(|open| open.seq == attempt) else { return };
+    let outcome = Outcome::Refused(Refusal::new(ErrorCode::PaymentFailed, reason.clone()));
+    let done = done(open, Ending::Failed { reason }, Vec::new());
+    state.record(Record::Done(Box::new(done)), Some(outcome), now_ms, out);
+}
+
+fn done(open: &Open, ending: Ending, postings: Vec<super::super::record::Posting>) -> Done {
+    Done {
+        intent: open.seq,
+        hash: open.intent.hash,
+        account: open.intent.account,
+        connection: open.intent.request.connection,
+        ending,
+        payee: None,
+        correction: false,
+        postings,
+        answers: open.waiting.iter().map(|request| Answered { request: request.clone(), event: Vec::new() }).collect(),
+    }
+}
+
+/// Sets the time of the next question.
+fn ask_again(state: &mut State, hash: &PaymentHash, attempt: u64, now_ms: u64) {
+    if let Some(open) = state.open.get_mut(hash).filter(|open| open.seq == attempt) {
+        let pause_ms = ASK_PAUSE_FIRST_MS << open.watch.asked.min(6);
+        open.watch.ask_at_ms = now_ms.saturating_add(pause_ms.min(ASK_PAUSE_MAX_MS));
+        open.watch.asked = open.watch.asked.saturating_add(1);
+    }
+}
+
+/// The back end has never heard of it. After a restart that may be the truth; for something that was sent it is believed only
+/// when the invoice is over and nothing can be paid any more.
+fn not_found(state: &mut State, hash: &PaymentHash, attempt: u64, now_ms: u64, out: &mut Vec<Effect>) {
+    let refuses_second = state.refuses_second && state.halted.is_none();
+    let Some(open) = state.open.get_mut(hash).filter(|open| open.seq == attempt) else { return };
+    let watch = &mut open.watch;
+    if watch.not_found == 0 {
+        watch.not_found_since_ms = now_ms;
+    }
+    watch.not_found = watch.not_found.saturating_add(1);
+    let for_ms = now_ms.saturating_sub(watch.not_found_since_ms);
+    let twice = watch.not_found >= 2 && for_ms >= NOT_FOUND_APART_MS;
+    if watch.recovered && refuses_second && twice && is_still_wanted(open, now_ms) {
+        open.watch.recovered = false;
+        open.watch.not_found = 0;
+        open.watch.ask_at_ms = now_ms.saturating_add(super::pay::SEND_PATIENCE_MS);
+        return out.push(Effect::Send(send_order(&open.intent, open.seq)));
+    }
+    let over_ms = open.intent.invoice_expires_at_s.saturating_mul(1_000).saturating_add(NOT_FOUND_GRACE_MS);
+    if now_ms >= over_ms && open.watch.not_found >= NOT_FOUND_TIMES {
+        let reason = "the invoice expired before the payment was made; no money moved".to_owned();
+        return failed(state, hash, attempt, reason, now_ms, out);
+    }
+    ask_again(state, hash, attempt, now_ms);
+}
+
+/// Whether request and invoice are still valid.
+fn is_still_wanted(open: &Open, now_ms: u64) -> bool {
+    let until_ms = now_ms.saturating_add(DRIVE_AGAIN_MARGIN_MS);
+    open.intent.invoice_expires_at_s.saturating_mul(1_000) > until_ms
+        && open.intent.request_expires_at_s.is_none_or(|expires_at_s| expires_at_s.saturating_mul(1_000) > until_ms)
+}
+
+/// Time passes: ask about what is due, let go of what is over.
+pub(super) fn tick(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
+    state.expire_invoices(now_ms / 1_000);
+    if state.halted.is_some() {
+        return;
+    }
+    super::super::receive::give_up(state, now_ms, out);
+    let due: Vec<(PaymentHash, u64)> =
+        state.open.iter().filter(|(_, open)| open.watch.ask_at_ms <= now_ms).map(|(hash, open)| (*hash, open.seq)).collect();
+    for (hash, attempt) in due {
+        // The next question stands before this one is answered: a back end that hangs is asked again.
+        if let Some(open) = state.open.get_mut(&hash) {
+            open.watch.ask_at_ms = now_ms.saturating_add(ASK_PAUSE_MAX_MS);
+        }
+        out.push(Effect::Lookup { hash, attempt });
+    }
+}

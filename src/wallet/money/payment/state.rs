@@ -1,0 +1,267 @@
+//! What the core knows between two steps. Everything here is bounded: what is over leaves it and stands in the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::budget::Spending;
+use super::super::ledger::Ledger;
+use super::super::record::{Entry, Intent, Payee, Record};
+use super::super::types::{AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, Preimage, RequestKey, RequestRef};
+use super::{Effect, Token};
+use crate::base::amount::Msat;
+use crate::base::hex32::PaymentHash;
+use crate::wallet::backend::Network;
+
+/// Bounds and prices of the money room.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Fee reserve in hundredths of a percent of the amount, rounded up.
+    pub fee_reserve_basis_points: u32,
+    /// Smallest fee reserve.
+    pub fee_reserve_min: Msat,
+    /// Payments under way, all connections together.
+    pub in_flight_max: usize,
+    /// Payments under way per connection.
+    pub in_flight_max_per_connection: usize,
+    /// Invoices that can be paid, all connections together.
+    pub open_invoices_max: usize,
+    /// Invoices that can be paid per connection.
+    pub open_invoices_max_per_connection: usize,
+    /// Requests that wait for one payment.
+    pub waiting_max: usize,
+    /// Life of an invoice whose order does not say.
+    pub invoice_expiry_s: u64,
+    /// Longest life of an invoice.
+    pub invoice_expiry_max_s: u64,
+    /// Accounts that may exist.
+    pub accounts_max: usize,
+    /// Connections that may ever exist.
+    pub connections_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fee_reserve_basis_points: 100,
+            fee_reserve_min: Msat::new(10_000).unwrap_or(Msat::ZERO),
+            in_flight_max: 1_024,
+            in_flight_max_per_connection: 32,
+            open_invoices_max: 100_000,
+            open_invoices_max_per_connection: 1_000,
+            waiting_max: 64,
+            invoice_expiry_s: 3_600,
+            invoice_expiry_max_s: 31_536_000,
+            accounts_max: 10_000,
+            connections_max: 100_000,
+        }
+    }
+}
+
+impl Limits {
+    /// What is held on top of an amount for a payment to the outside: rounded up, so that it is never zero by accident.
+    pub fn fee_reserve(&self, amount: Msat) -> Msat {
+        let share = (u128::from(amount.get()) * u128::from(self.fee_reserve_basis_points)).div_ceil(10_000);
+        let share = u64::try_from(share).ok().and_then(|msat| Msat::new(msat).ok()).unwrap_or(Msat::MAX);
+        share.max(self.fee_reserve_min)
+    }
+}
+
+/// A payment that may be under way.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Sequence number of its intent; also names the attempt at the back end.
+    pub seq: u64,
+    /// When it was allowed, unix ms.
+    pub at_ms: u64,
+    /// What is to be paid.
+    pub intent: Intent,
+    /// Who gets the answer: the first one asked first.
+    pub waiting: Vec<RequestRef>,
+    /// The moment whose budget period pays for it.
+    pub belongs_ms: u64,
+    /// How it is watched; not in the journal.
+    pub watch: Watch,
+}
+
+impl Open {
+    /// What is held for it.
+    pub fn hold(&self) -> Msat {
+        self.intent.amount.checked_add(self.intent.fee_max).unwrap_or(Msat::MAX)
+    }
+}
+
+/// How a payment under way is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watch {
+    /// When the back end is asked (again), unix ms.
+    pub ask_at_ms: u64,
+    /// Questions so far in a row.
+    pub asked: u32,
+    /// "Never heard of it" so far in a row.
+    pub not_found: u32,
+    /// When that was first said, unix ms.
+    pub not_found_since_ms: u64,
+    /// It comes from the journal of an earlier life: it may never have been sent.
+    pub recovered: bool,
+}
+
+/// An invoice that can be paid now.
+#[derive(Clone, Debug)]
+pub struct OpenInvoice {
+    /// Its sequence number.
+    pub seq: u64,
+    /// Who gets the money.
+    pub payee: Payee,
+    /// SHA-256 of its text: a foreign invoice with the same hash is not this one.
+    pub text_digest: [u8; 32],
+    /// The proof.
+    pub preimage: Preimage,
+    /// Unix seconds.
+    pub expires_at_s: u64,
+}
+
+/// A connection and what it uses.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Its record.
+    pub row: ConnectionRow,
+    /// Its budget.
+    pub spending: Spending,
+    /// Payments under way.
+    pub in_flight: usize,
+    /// Invoices that can be paid, or are being made.
+    pub open_invoices: usize,
+    /// Why it was suspended.
+    pub suspended: Option<String>,
+}
+
+/// An invoice that the back end is making. Not in the journal: the repeat of a lost request makes the same one.
+#[derive(Clone, Debug)]
+pub(in crate::wallet::money) struct Making {
+    pub(in crate::wallet::money) order: InvoiceOrder,
+    pub(in crate::wallet::money) account: AccountId,
+    pub(in crate::wallet::money) preimage: Preimage,
+    pub(in crate::wallet::money) waiting: Vec<Token>,
+    pub(in crate::wallet::money) since_ms: u64,
+}
+
+/// What changed since the shell looked last.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// Accounts whose balance, hold or name changed.
+    pub accounts: BTreeSet<AccountId>,
+    /// Connections whose record, budget or suspension changed.
+    pub connections: BTreeSet<ConnectionId>,
+}
+
+/// The whole state.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Bounds.
+    pub limits: Limits,
+    /// The network of the back end.
+    pub network: Network,
+    /// Whether the back end refuses a second payment of one hash.
+    pub refuses_second: bool,
+    /// Balances.
+    pub ledger: Ledger,
+    /// Connections ever made.
+    pub connections: BTreeMap<ConnectionId, Connection>,
+    /// Payments under way.
+    pub open: BTreeMap<PaymentHash, Open>,
+    /// Invoices that can be paid.
+    pub invoices: BTreeMap<PaymentHash, OpenInvoice>,
+    /// The same by their end.
+    pub(in crate::wallet::money) by_expiry: BTreeSet<(u64, PaymentHash)>,
+    pub(in crate::wallet::money) making: BTreeMap<RequestKey, Making>,
+    /// Last sequence number of the journal.
+    pub seq: u64,
+    /// Safe mode: why nothing is paid.
+    pub halted: Option<String>,
+    /// For the shell.
+    pub touched: Touched,
+}
+
+impl State {
+    /// The state before the first record.
+    pub fn new(limits: Limits, network: Network, refuses_second: bool) -> Self {
+        Self {
+            limits,
+            network,
+            refuses_second,
+            ledger: Ledger::default(),
+            connections: BTreeMap::new(),
+            open: BTreeMap::new(),
+            invoices: BTreeMap::new(),
+            by_expiry: BTreeSet::new(),
+            making: BTreeMap::new(),
+            seq: 0,
+            halted: None,
+            touched: Touched::default(),
+        }
+    }
+
+    /// Makes a record happen: applies it and asks for it to be written. A record that breaks an invariant is not written: the
+    /// wallet goes into safe mode instead, and `false` comes back. In safe mode nothing is written at all.
+    pub(in crate::wallet::money) fn record(
+        &mut self,
+        record: Record,
+        outcome: Option<Outcome>,
+        now_ms: u64,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        if self.halted.is_some() {
+            return false;
+        }
+        let entry = Entry { seq: self.seq + 1, at_ms: now_ms, record };
+        match self.apply(&entry) {
+            Ok(()) => {
+                out.push(Effect::Append { entry, outcome });
+                true
+            }
+            Err(broken) => {
+                self.halt(format!("a rule of the ledger would have been broken: {broken}"), out);
+                false
+            }
+        }
+    }
+
+    /// Goes into safe mode: reads work, nothing is paid.
+    pub(in crate::wallet::money) fn halt(&mut self, why: String, out: &mut Vec<Effect>) {
+        out.push(Effect::Alarm(format!("safe mode: {why}")));
+        self.halted.get_or_insert(why);
+    }
+
+    /// Suspends a connection, once.
+    pub(in crate::wallet::money) fn suspend(
+        &mut self,
+        connection: ConnectionId,
+        reason: &str,
+        now_ms: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let fresh = self.connections.get(&connection).is_some_and(|connection| connection.suspended.is_none());
+        if fresh {
+            self.record(Record::Suspend { connection, reason: reason.to_owned() }, None, now_ms, out);
+        }
+    }
+
+    /// Lets go of invoices whose time is over; bounded by how many there are.
+    pub(in crate::wallet::money) fn expire_invoices(&mut self, now_s: u64) {
+        while let Some((expires_at_s, hash)) = self.by_expiry.first().copied() {
+            if expires_at_s > now_s {
+                return;
+            }
+            self.close_invoice(&hash);
+        }
+    }
+
+    /// Takes an invoice out of those that can be paid.
+    pub(in crate::wallet::money) fn close_invoice(&mut self, hash: &PaymentHash) -> Option<OpenInvoice> {
+        let invoice = self.invoices.remove(hash)?;
+        self.by_expiry.remove(&(invoice.expires_at_s, *hash));
+        if let Some(connection) = self.connections.get_mut(&invoice.payee.connection) {
+            connection.open_invoices = connection.open_invoices.saturating_sub(1);
+        }
+        Some(invoice)
+    }
+}

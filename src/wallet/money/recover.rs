@@ -1,0 +1,29 @@
+//! After a start: every payment without an outcome is asked of the back end by its hash. It may never have been sent, or be paid
+//! since yesterday; until the back end knows, its hold stays.
+//!
+//! Nothing else is to be recovered: answers stand in the journal with their outcomes, and an invoice that was being made is made
+//! again, the same, when its request is repeated.
+
+use super::payment::{Effect, State};
+use super::record::Record;
+use super::types::{AccountId, Outcome};
+
+/// The first steps of a new journal: whose it is, and the account that is always there.
+pub(super) fn first_records(state: &mut State, node: &str, now_ms: u64, out: &mut Vec<Effect>) {
+    let none: Option<Outcome> = None;
+    state.record(Record::Genesis { node: node.to_owned() }, none, now_ms, out);
+    let main = Record::Account { id: AccountId::MAIN, name: "main".to_owned() };
+    state.record(main, None, now_ms, out);
+}
+
+/// Asks about everything that is open. Doing it twice, or twenty times, changes nothing.
+pub(super) fn restart(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
+    state.expire_invoices(now_ms / 1_000);
+    for (hash, open) in &mut state.open {
+        open.watch.recovered = true;
+        open.watch.asked = 0;
+        open.watch.not_found = 0;
+        open.watch.ask_at_ms = now_ms.saturating_add(60_000);
+        out.push(Effect::Lookup { hash: *hash, attempt: open.seq });
+    }
+}

@@ -1,0 +1,338 @@
+//! Answers that are kept for a while, so that a client that subscribes late, elsewhere or again still gets them.
+//!
+//! Clients publish before they subscribe, subscribe on another socket, or reconnect (wallet.md 5.8). An answer is kept until some
+//! minutes after it first reached somebody, or for a day. The answers to payments are also in the journal for ever and come
+//! back from there when their request is repeated; this is the memory for everything in between, bounded in bytes.
+
+use std::collections::VecDeque;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::base::hex32::{EventId, PublicKey};
+use crate::protocol::event::{Event, TagValue};
+use crate::protocol::filter::Filter;
+use crate::protocol::kind;
+
+/// How long and how much is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// After the first delivery.
+    pub delivered_ms: u64,
+    /// Without a delivery.
+    pub undelivered_ms: u64,
+    /// Bytes of all answers together.
+    pub bytes_max: usize,
+    /// Bytes of the answers of one wallet key: one app cannot push out another's.
+    pub wallet_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { delivered_ms: 600_000, undelivered_ms: 86_400_000, bytes_max: 64 << 20, wallet_bytes_max: 4 << 20 }
+    }
+}
+
+/// What an answer costs besides its event: table entries and queue places.
+const OVERHEAD_BYTES: usize = 512;
+/// A stored answer is published again for a repeated request at most this often.
+const REPEAT_INTERVAL_MS: u64 = 1_000;
+/// Most that one look-up gives.
+const RECALL_MAX: usize = 500;
+/// Requests that are being worked on at the same time, beyond which a new one has to wait.
+const PENDING_MAX: usize = 65_536;
+
+/// The answers.
+#[derive(Debug)]
+pub struct Outbox {
+    config: Config,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default, Debug)]
+struct Inner {
+    kept: HashMap<EventId, Kept, RandomState>,
+    by_request: HashMap<EventId, SmallVec<[EventId; 1]>, RandomState>,
+    by_wallet: HashMap<PublicKey, Shelf, RandomState>,
+    by_client: HashMap<PublicKey, SmallVec<[PublicKey; 1]>, RandomState>,
+    /// Requests that are being worked on.
+    pending: HashSet<EventId, RandomState>,
+    /// When and what to look at: ends of delivered answers and of undelivered ones, each in order.
+    delivered: VecDeque<(u64, EventId)>,
+    undelivered: VecDeque<(u64, EventId)>,
+    bytes: usize,
+}
+
+/// The answers of one wallet key in the order in which they were made.
+#[derive(Default, Debug)]
+struct Shelf {
+    answers: VecDeque<EventId>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    event: Event,
+    request: EventId,
+    client: Option<PublicKey>,
+    delivered: bool,
+    until_ms: u64,
+    published_ms: u64,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.event.bytes().len() + OVERHEAD_BYTES
+    }
+}
+
+/// What is known of a request.
+#[derive(Debug)]
+pub enum Seen {
+    /// Nothing: it is now marked as being worked on, until [`Outbox::finish`].
+    New,
+    /// It is being worked on; the answer will come.
+    Pending,
+    /// It was answered. Empty if the answers were published less than a second ago.
+    Answered(Vec<Event>),
+    /// Too many requests are being worked on.
+    Full,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub fn new(config: Config) -> Self {
+        Self { config, inner: Mutex::default() }
+    }
+
+    /// Takes a request in hand, unless it is in hand or answered already.
+    pub fn begin(&self, request: EventId, now_ms: u64) -> Seen {
+        let mut inner = self.inner.lock();
+        if let Some(answers) = inner.repeat(&request, now_ms) {
+            return Seen::Answered(answers);
+        }
+        if inner.pending.len() >= PENDING_MAX {
+            return Seen::Full;
+        }
+        if inner.pending.insert(request) { Seen::New } else { Seen::Pending }
+    }
+
+    /// The request is no longer worked on.
+    pub fn finish(&self, request: &EventId) {
+        self.inner.lock().pending.remove(request);
+    }
+
+    /// Whether a request was answered and the answer is still here.
+    pub fn knows(&self, request: &EventId) -> bool {
+        self.inner.lock().by_request.contains_key(request)
+    }
+
+    /// Keeps an answer. The same answer again changes nothing.
+    pub fn keep(&self, request: EventId, event: Event, now_ms: u64) {
+        let mut inner = self.inner.lock();
+        inner.sweep(now_ms);
+        inner.insert(request, event, now_ms.saturating_add(self.config.undelivered_ms), now_ms);
+        inner.make_room(&self.config);
+    }
+
+    /// An answer has reached somebody.
+    pub fn delivered(&self, answer: &EventId, now_ms: u64) {
+        self.inner.lock().mark_delivered(answer, now_ms.saturating_add(self.config.delivered_ms));
+    }
+
+    /// The answers that a filter sees, newest first, ties by lowest id, at most `limit` of it. Nothing for a filter that names
+    /// neither an author, an id, a `#p` nor an `#e`.
+    pub fn recall(&self, filter: &Filter, now_ms: u64) -> Vec<Event> {
+        if !filter.names_someone() || filter.limit == Some(0) || !may_see_answers(filter) {
+            return Vec::new();
+        }
+        let mut inner = self.inner.lock();
+        inner.sweep(now_ms);
+        let mut found: Vec<Event> = inner.candidates(filter).filter(|event| filter.matches(event.view())).cloned().collect();
+        found.sort_unstable_by(|a, b| b.created_at().cmp(&a.created_at()).then_with(|| a.id().cmp(&b.id())));
+        found.dedup_by_key(|event| event.id());
+        let limit = filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECALL_MAX);
+        found.truncate(limit.min(RECALL_MAX));
+        // Who names the request or the client is the client; anybody may name an author.
+        if filter.tag(b'e').is_some() || filter.tag(b'p').is_some() || filter.ids.is_some() {
+            for event in &found {
+                inner.mark_delivered(&event.id(), now_ms.saturating_add(self.config.delivered_ms));
+            }
+        }
+        found
+    }
+
+    /// Drops what has been kept long enough.
+    pub fn sweep(&self, now_ms: u64) {
+        self.inner.lock().sweep(now_ms);
+    }
+
+    /// How many answers are kept, and their bytes.
+    pub fn size(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.kept.len(), inner.bytes)
+    }
+
+    /// How many answers of a wallet key have reached nobody yet.
+    pub fn waiting(&self, wallet: &PublicKey) -> usize {
+        let inner = self.inner.lock();
+        let Some(shelf) = inner.by_wallet.get(wallet) else { return 0 };
+        shelf.answers.iter().filter(|answer| inner.kept.get(*answer).is_some_and(|kept| !kept.delivered)).count()
+    }
+}
+
+/// Most REQs are about something else: they are told so without a look at the shelves.
+fn may_see_answers(filter: &Filter) -> bool {
+    let answers = kind::WALLET_RESPONSE..=kind::WALLET_NOTIFICATION;
+    filter.kinds.as_deref().is_none_or(|kinds| kinds.iter().any(|kind| answers.contains(kind)))
+}
+
+impl Inner {
+    fn repeat(&mut self, request: &EventId, now_ms: u64) -> Option<Vec<Event>> {
+        let answers = self.by_request.get(request)?;
+        let mut events = Vec::new();
+        for answer in answers {
+            if let Some(kept) = self.kept.get_mut(answer)
+                && now_ms >= kept.published_ms.saturating_add(REPEAT_INTERVAL_MS)
+            {
+                kept.published_ms = now_ms;
+                events.push(kept.event.clone());
+            }
+        }
+        Some(events)
+    }
+
+    fn insert(&mut self, request: EventId, event: Event, until_ms: u64, now_ms: u64) {
+        let (answer, wallet) = (event.id(), event.pubkey());
+        if let Some(kept) = self.kept.get_mut(&answer) {
+            kept.published_ms = now_ms;
+            return;
+        }
+        let client = match event.view().tag(b'p') {
+            Some(TagValue::Hex(client)) => Some(client),
+            _ => None,
+        };
+        let kept = Kept { event, request, client, delivered: false, until_ms, published_ms: now_ms };
+        self.bytes += kept.bytes();
+        let shelf = self.by_wallet.entry(wallet).or_default();
+        shelf.bytes += kept.bytes();
+        shelf.answers.push_back(answer);
+        if let Some(client) = client {
+            let wallets = self.by_client.entry(client).or_default();
+            if !wallets.contains(&wallet) {
+                wallets.push(wallet);
+            }
+        }
+        self.by_request.entry(request).or_default().push(answer);
+        self.undelivered.push_back((until_ms, answer));
+        self.kept.insert(answer, kept);
+    }
+
+    fn mark_delivered(&mut self, answer: &EventId, until_ms: u64) {
+        if let Some(kept) = self.kept.get_mut(answer)
+            && !kept.delivered
+        {
+            kept.delivered = true;
+            kept.until_ms = kept.until_ms.min(until_ms);
+            self.delivered.push_back((kept.until_ms, *answer));
+        }
+    }
+
+    fn sweep(&mut self, now_ms: u64) {
+        while let Some((until_ms, answer)) = self.delivered.front().copied()
+            && until_ms <= now_ms
+        {
+            self.delivered.pop_front();
+            self.remove(&answer);
+        }
+        while let Some((until_ms, answer)) = self.undelivered.front().copied()
+            && (until_ms <= now_ms || self.kept.get(&answer).is_none_or(|kept| kept.delivered))
+        {
+            self.undelivered.pop_front();
+            if until_ms <= now_ms {
+                self.remove(&answer);
+            }
+        }
+    }
+
+    /// The newest answer always stays: it is what somebody waits for.
+    fn make_room(&mut self, config: &Config) {
+        let newest = self.undelivered.back().map(|(_, answer)| *answer);
+        if let Some(wallet) = newest.and_then(|answer| self.kept.get(&answer)).map(|kept| kept.event.pubkey()) {
+            while let Some(shelf) = self.by_wallet.get(&wallet)
+                && shelf.bytes > config.wallet_bytes_max
+                && let Some(oldest) = shelf.answers.front().copied()
+                && Some(oldest) != newest
+            {
+                self.remove(&oldest);
+            }
+        }
+        while self.bytes > config.bytes_max {
+            let Some((_, oldest)) = self.delivered.front().or_else(|| self.undelivered.front()).copied() else { break };
+            if Some(oldest) == newest {
+                break;
+            }
+            if self.delivered.pop_front().is_none() {
+                self.undelivered.pop_front();
+            }
+            self.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, answer: &EventId) {
+        let Some(kept) = self.kept.remove(answer) else { return };
+        self.bytes -= kept.bytes();
+        if let Some(answers) = self.by_request.get_mut(&kept.request) {
+            answers.retain(|other| other != answer);
+            if answers.is_empty() {
+                self.by_request.remove(&kept.request);
+            }
+        }
+        let wallet = kept.event.pubkey();
+        let Some(shelf) = self.by_wallet.get_mut(&wallet) else { return };
+        shelf.bytes -= kept.bytes();
+        // Answers leave nearly in the order in which they came, so this looks at few.
+        if let Some(at) = shelf.answers.iter().position(|other| other == answer) {
+            shelf.answers.remove(at);
+        }
+        if shelf.answers.is_empty() {
+            self.by_wallet.remove(&wallet);
+            if let Some(client) = kept.client
+                && let Some(wallets) = self.by_client.get_mut(&client)
+            {
+                wallets.retain(|other| *other != wallet);
+                if wallets.is_empty() {
+                    self.by_client.remove(&client);
+                }
+            }
+        }
+    }
+
+    /// Everything that the most telling condition of the filter allows.
+    fn candidates<'a>(&'a self, filter: &'a Filter) -> Box<dyn Iterator<Item = &'a Event> + 'a> {
+        let event = |answer: &EventId| self.kept.get(answer).map(|kept| &kept.event);
+        if let Some(ids) = &filter.ids {
+            return Box::new(ids.iter().filter_map(event));
+        }
+        if let Some(requests) = filter.tag(b'e') {
+            let answers = requests.hex.iter().filter_map(|request| self.by_request.get(request)).flatten();
+            return Box::new(answers.filter_map(event));
+        }
+        let shelf = |wallet: &PublicKey| self.by_wallet.get(wallet);
+        let shelves: Box<dyn Iterator<Item = &'a Shelf>> = match (&filter.authors, filter.tag(b'p')) {
+            (Some(authors), _) => Box::new(authors.iter().filter_map(shelf)),
+            (None, Some(clients)) => {
+                let wallets = clients.hex.iter().filter_map(|client| self.by_client.get(client)).flatten();
+                Box::new(wallets.filter_map(shelf))
+            }
+            (None, None) => Box::new(std::iter::empty()),
+        };
+        Box::new(shelves.flat_map(|shelf| &shelf.answers).filter_map(event))
+    }
+}
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

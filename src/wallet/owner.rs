@@ -1,0 +1,339 @@
+//! What the owner asks for: connections made, shown and revoked, accounts funded, payments listed.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::access::connection::{Announced, BadName, Profile, Standing, check_name};
+use super::access::keys::{KeyError, new_client};
+use super::access::table::{Hosted, Keys};
+use super::money::ReadError;
+use super::money::types::{
+    AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, ListQuery, On, OwnerError, Page, Viewer,
+};
+use super::service::Wallet;
+use super::terms::AccountId;
+use super::wire::envelope::BadPeer;
+use super::wire::method::{Method, MethodSet};
+use super::wire::uri::pairing_uri;
+use crate::base::amount::Msat;
+use crate::base::hex32::PublicKey;
+
+/// The account of connections that name none.
+pub const MAIN_ACCOUNT: &str = "main";
+/// Most relays in one pairing code, and the longest address of one.
+const RELAYS_MAX: usize = 8;
+const RELAY_MAX_BYTES: usize = 256;
+
+/// A connection to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewConnection {
+    /// What the owner calls it.
+    pub name: String,
+    /// The account it spends from, made if it is not there. `None`: `main`.
+    pub account: Option<String>,
+    /// Names of methods; empty: all.
+    pub methods: Vec<String>,
+    /// What it may spend.
+    pub budget: Option<Budget>,
+    /// Most of one payment.
+    pub payment_max: Option<Msat>,
+    /// Seconds from now until its end.
+    pub expires_in_s: Option<u64>,
+    /// Whether NIP-04 is refused.
+    pub no_nip04: bool,
+    /// Addresses for the pairing code; empty: our own.
+    pub relays: Vec<String>,
+    /// The client's own key, where it has made one.
+    pub client: Option<PublicKey>,
+}
+
+/// A connection that was made. The only place where the client's secret ever stands.
+#[derive(Clone)]
+pub struct Connected {
+    /// Its name.
+    pub name: String,
+    /// Its account.
+    pub account: String,
+    /// The pairing code.
+    pub uri: String,
+    /// Our key for it.
+    pub wallet: PublicKey,
+    /// The client's key.
+    pub client: PublicKey,
+}
+
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connected").field("name", &self.name).field("wallet", &self.wallet).finish_non_exhaustive()
+    }
+}
+
+/// Why no connection was made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The name cannot be given.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// A living connection has it.
+    #[error("there is a connection named \"{0}\" already; revoke it or choose another name")]
+    Taken(String),
+    /// An unknown method.
+    #[error("there is no method \"{0}\"; there are: {all}", all = MethodSet::all().words())]
+    Method(String),
+    /// A relay address that clients could not use.
+    #[error("\"{0}\" is no relay address: it must start with ws:// or wss:// and have no spaces")]
+    Relay(String),
+    /// Too many of them.
+    #[error("at most {RELAYS_MAX} relays fit into a pairing code")]
+    TooManyRelays,
+    /// The client's key is no key.
+    #[error(transparent)]
+    Peer(#[from] BadPeer),
+    /// No key could be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The money room refused.
+    #[error(transparent)]
+    Money(#[from] OwnerError),
+}
+
+/// Why a connection was not revoked or shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NamedError {
+    /// Nothing has that name.
+    #[error("there is no connection named \"{0}\"")]
+    NoConnection(String),
+    /// Its end came before.
+    #[error("the connection \"{0}\" was revoked before")]
+    RevokedBefore(String),
+    /// The money room refused.
+    #[error(transparent)]
+    Money(#[from] OwnerError),
+}
+
+/// Why payments were not listed.
+#[derive(Debug, thiserror::Error)]
+pub enum PaymentsError {
+    /// Nothing has that name.
+    #[error("there is no account named \"{0}\"")]
+    NoAccount(String),
+    /// The disk.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// A connection as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct ConnectionView {
+    /// Who it is.
+    pub hosted: Arc<Hosted>,
+    /// Name of its account.
+    pub account: String,
+    /// Whether it is over.
+    pub standing: Standing,
+    /// What it may do with money.
+    pub rules: ConnectionRules,
+    /// What is used of its budget.
+    pub budget: Option<BudgetView>,
+    /// Answers that have reached nobody yet.
+    pub answers_waiting: usize,
+}
+
+impl Wallet {
+    /// Makes a connection. It is durable and announced when this returns.
+    pub async fn connect(&self, wish: NewConnection) -> Result<Connected, ConnectError> {
+        check_name(&wish.name)?;
+        let methods = methods(&wish.methods)?;
+        let relays = self.relays(&wish.relays)?;
+        let _one_at_a_time = self.owner_lock().lock().await;
+        let table = self.answers().table();
+        if table.by_name(&wish.name).is_some_and(|found| found.profile.revoked_at_s.is_none()) {
+            return Err(ConnectError::Taken(wish.name));
+        }
+        let account_name = wish.account.as_deref().filter(|name| !name.is_empty()).unwrap_or(MAIN_ACCOUNT).to_owned();
+        let (secret, client) = match wish.client {
+            Some(client) => (None, client),
+            None => new_client().map(|(secret, client)| (Some(secret), client))?,
+        };
+        let id = self.money().next_connection();
+        let keys = Keys::new(self.answers().seed().keypair(id)?, client)?;
+        let now_s = self.answers().clock().now_s();
+        let mut profile = Profile {
+            name: wish.name,
+            wallet: keys.wallet,
+            client,
+            methods,
+            nip04: !wish.no_nip04,
+            created_at_s: now_s,
+            expires_at_s: wish.expires_in_s.map(|seconds| now_s.saturating_add(seconds)),
+            revoked_at_s: None,
+            relays: wish.relays,
+            announced: Announced::default(),
+        };
+        profile.renew_announcement(now_s);
+        let account = self.account_or_new(&account_name).await?;
+        let rules = ConnectionRules { account, budget: wish.budget, payment_max: wish.payment_max, active: true };
+        self.put(ConnectionRow { id, rules, data: profile.encode() }).await?;
+        let (name, wallet) = (profile.name.clone(), keys.wallet);
+        let hosted = table.put(Hosted::new(id, account, profile, Arc::new(keys), &self.config().rate));
+        self.announce(&hosted);
+        let uri = pairing_uri(&wallet, &relays, secret.as_ref());
+        Ok(Connected { name, account: account_name, uri, wallet, client })
+    }
+
+    /// Ends a connection. Its key is told UNAUTHORIZED from now on; payments under way end as they must.
+    pub async fn revoke(&self, name: &str) -> Result<ConnectionView, NamedError> {
+        let _one_at_a_time = self.owner_lock().lock().await;
+        let found = self.answers().table().by_name(name);
+        let hosted = found.ok_or_else(|| NamedError::NoConnection(name.to_owned()))?;
+        if hosted.profile.revoked_at_s.is_some() {
+            return Err(NamedError::RevokedBefore(name.to_owned()));
+        }
+        let now_s = self.answers().clock().now_s();
+        let mut profile = hosted.profile.clone();
+        profile.revoked_at_s = Some(now_s);
+        profile.renew_announcement(now_s);
+        let mut rules = self.rules(&hosted);
+        rules.active = false;
+        self.put(ConnectionRow { id: hosted.id, rules, data: profile.encode() }).await?;
+        let hosted = self.answers().table().put(hosted.with_profile(profile));
+        self.announce(&hosted);
+        Ok(self.view(hosted, &self.money().accounts()))
+    }
+
+    /// One connection by name.
+    pub fn connection(&self, name: &str) -> Result<ConnectionView, NamedError> {
+        let found = self.answers().table().by_name(name);
+        let hosted = found.ok_or_else(|| NamedError::NoConnection(name.to_owned()))?;
+        Ok(self.view(hosted, &self.money().accounts()))
+    }
+
+    /// All connections by number.
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        let accounts = self.money().accounts();
+        self.answers().table().all().into_iter().map(|hosted| self.view(hosted, &accounts)).collect()
+    }
+
+    /// Writes money into an account, which must exist.
+    pub async fn fund(&self, account: &str, amount: Msat) -> Result<AccountView, OwnerError> {
+        let found = self.money().account_named(account).ok_or(OwnerError::NoAccount)?;
+        ask(|on| self.money().fund(found.id, amount, on)).await?;
+        self.money().account_named(account).ok_or(OwnerError::NoAccount)
+    }
+
+    /// A page of payments and invoices, newest first, of one account or of all.
+    pub fn payments(&self, account: Option<&str>, query: &ListQuery) -> Result<Page, PaymentsError> {
+        let viewer = match account {
+            None => Viewer::Owner,
+            Some(name) => {
+                let found = self.money().account_named(name);
+                Viewer::Account(found.ok_or_else(|| PaymentsError::NoAccount(name.to_owned()))?.id)
+            }
+        };
+        Ok(self.money().list(viewer, query)?)
+    }
+
+    /// Announces connections: all of them, or only those whose announcement is no longer true.
+    pub(super) async fn announce_all(&self, all: bool) {
+        let now_s = self.answers().clock().now_s();
+        for hosted in self.answers().table().all() {
+            let is_true = hosted.profile.announcement(now_s).digest() == hosted.profile.announced.digest;
+            if is_true && all {
+                self.announce(&hosted);
+            } else if !is_true {
+                self.announce_anew(&hosted).await;
+            }
+        }
+    }
+
+    async fn announce_anew(&self, hosted: &Hosted) {
+        let _one_at_a_time = self.owner_lock().lock().await;
+        let Some(hosted) = self.answers().table().by_id(hosted.id) else { return };
+        let mut profile = hosted.profile.clone();
+        if !profile.renew_announcement(self.answers().clock().now_s()) {
+            return;
+        }
+        let row = ConnectionRow { id: hosted.id, rules: self.rules(&hosted), data: profile.encode() };
+        match self.put(row).await {
+            Ok(()) => {
+                let hosted = self.answers().table().put(hosted.with_profile(profile));
+                self.announce(&hosted);
+            }
+            // The next round tries again.
+            Err(error) => tracing::warn!(connection = hosted.id.0, %error, "a connection could not be announced"),
+        }
+    }
+
+    /// Offers the connection's kind 13194 to the store, which does nothing if it has it.
+    fn announce(&self, hosted: &Hosted) {
+        let announcement = hosted.profile.announcement(self.answers().clock().now_s());
+        match announcement.sign(&hosted.keys.keypair, hosted.profile.announced.at_s) {
+            Ok(event) => self.answers().publisher().store(event),
+            Err(error) => tracing::error!(connection = hosted.id.0, %error, "no kind 13194"),
+        }
+    }
+
+    fn view(&self, hosted: Arc<Hosted>, accounts: &[AccountView]) -> ConnectionView {
+        let account = accounts.iter().find(|account| account.id == hosted.account);
+        ConnectionView {
+            account: account.map_or_else(String::new, |account| account.name.clone()),
+            standing: hosted.profile.standing(self.answers().clock().now_s()),
+            rules: self.rules(&hosted),
+            budget: self.money().budget(hosted.id),
+            answers_waiting: self.answers().outbox().waiting(&hosted.keys.wallet),
+            hosted,
+        }
+    }
+
+    /// What the money room knows of a connection; nothing at all is allowed where it knows nothing.
+    fn rules(&self, hosted: &Hosted) -> ConnectionRules {
+        let row = self.money().connections().into_iter().find(|row| row.id == hosted.id);
+        let none = ConnectionRules { account: hosted.account, budget: None, payment_max: Some(Msat::ZERO), active: false };
+        row.map_or(none, |row| row.rules)
+    }
+
+    async fn put(&self, row: ConnectionRow) -> Result<(), OwnerError> {
+        ask(|on| self.money().put_connection(row, on)).await
+    }
+
+    async fn account_or_new(&self, name: &str) -> Result<AccountId, OwnerError> {
+        match self.money().account_named(name) {
+            Some(account) => Ok(account.id),
+            None => ask(|on| self.money().create_account(name, on)).await,
+        }
+    }
+
+    fn relays(&self, wished: &[String]) -> Result<Vec<String>, ConnectError> {
+        if wished.len() > RELAYS_MAX {
+            return Err(ConnectError::TooManyRelays);
+        }
+        match wished.iter().find(|relay| !is_relay_address(relay)) {
+            Some(bad) => Err(ConnectError::Relay(bad.chars().take(RELAY_MAX_BYTES).collect())),
+            None if wished.is_empty() => Ok(self.config().relays.clone()),
+            None => Ok(wished.to_vec()),
+        }
+    }
+}
+
+fn methods(names: &[String]) -> Result<MethodSet, ConnectError> {
+    if names.is_empty() {
+        return Ok(MethodSet::all());
+    }
+    names.iter().map(|name| Method::parse(name).ok_or_else(|| ConnectError::Method(name.chars().take(64).collect()))).collect()
+}
+
+fn is_relay_address(text: &str) -> bool {
+    let host = text.strip_prefix("wss://").or_else(|| text.strip_prefix("ws://"));
+    host.is_some_and(|host| !host.is_empty()) && text.len() <= RELAY_MAX_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Waits for the money thread.
+async fn ask<T: Send + 'static>(order: impl FnOnce(On<Result<T, OwnerError>>)) -> Result<T, OwnerError> {
+    let (done, answer) = oneshot::channel();
+    order(Box::new(move |result| {
+        // Whoever asked may have gone; what was done stays done.
+        let _ = done.send(result);
+    }));
+    answer.await.unwrap_or(Err(OwnerError::Failed))
+}

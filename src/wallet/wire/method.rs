@@ -1,0 +1,148 @@
+//! The methods of NIP-47 that this wallet knows by name, and sets of them.
+
+use std::fmt;
+
+use crate::wallet::terms;
+
+/// A method that can be granted to a connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Method {
+    /// Pays a BOLT 11 invoice.
+    PayInvoice,
+    /// Makes a BOLT 11 invoice.
+    MakeInvoice,
+    /// Looks up one invoice or payment.
+    LookupInvoice,
+    /// Lists invoices and payments.
+    ListTransactions,
+    /// What the account holds.
+    GetBalance,
+    /// What the wallet is and can do.
+    GetInfo,
+    /// What the budget leaves (de facto, nips#1504).
+    GetBudget,
+}
+
+impl Method {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 7] = [
+        Self::PayInvoice,
+        Self::MakeInvoice,
+        Self::LookupInvoice,
+        Self::ListTransactions,
+        Self::GetBalance,
+        Self::GetInfo,
+        Self::GetBudget,
+    ];
+
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PayInvoice => terms::Method::PayInvoice.as_str(),
+            Self::MakeInvoice => terms::Method::MakeInvoice.as_str(),
+            Self::LookupInvoice => "lookup_invoice",
+            Self::ListTransactions => "list_transactions",
+            Self::GetBalance => "get_balance",
+            Self::GetInfo => "get_info",
+            Self::GetBudget => "get_budget",
+        }
+    }
+
+    /// The method of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+
+    /// Whether released clients with a closed list of methods know it: the `nwc` crate up to 0.44 cannot decode a `get_info`
+    /// whose list names any other.
+    pub const fn is_known_to_old_clients(self) -> bool {
+        !matches!(self, Self::GetBudget)
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A set of methods.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct MethodSet(u32);
+
+impl MethodSet {
+    /// None.
+    pub const EMPTY: Self = Self(0);
+
+    /// All that are known.
+    pub fn all() -> Self {
+        Method::ALL.into_iter().collect()
+    }
+
+    /// Whether it holds a method.
+    pub const fn has(self, method: Method) -> bool {
+        self.0 & method.bit() != 0
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether it holds none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its methods in the order of [`Method::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Method> {
+        Method::ALL.into_iter().filter(move |method| self.has(*method))
+    }
+
+    /// The names, separated by spaces, as kind 13194 wants them.
+    pub fn words(self) -> String {
+        let names: Vec<&str> = self.iter().map(Method::as_str).collect();
+        names.join(" ")
+    }
+}
+
+impl FromIterator<Method> for MethodSet {
+    fn from_iter<I: IntoIterator<Item = Method>>(methods: I) -> Self {
+        Self(methods.into_iter().fold(0, |bits, method| bits | method.bit()))
+    }
+}
+
+impl fmt::Debug for MethodSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_back_and_no_other() {
+        for method in Method::ALL {
+            assert_eq!(Method::parse(method.as_str()), Some(method));
+        }
+        for bad in ["", "PAY_INVOICE", "pay_invoice ", "pay_keysend", "make_hodl_invoice"] {
+            assert_eq!(Method::parse(bad), None, "{bad:?} was read");
+        }
+    }
+
+    #[test]
+    fn sets_list_their_methods_in_one_order() {
+        let set: MethodSet = [Method::GetInfo, Method::PayInvoice].into_iter().collect();
+        assert_eq!(set.words(), "pay_invoice get_info");
+        assert!(!set.has(Method::GetBalance));
+        assert_eq!(MethodSet::all().iter().count(), Method::ALL.len());
+    }
+}

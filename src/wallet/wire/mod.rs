@@ -1,0 +1,11 @@
+//! NIP-47 on the wire: envelopes, requests, responses, errors, events. Pure but for randomness; knows no account and no money.
+
+pub mod envelope;
+pub mod error;
+pub mod info_event;
+pub mod method;
+pub mod request;
+pub mod response;
+pub mod sign;
+pub mod transaction;
+pub mod uri;

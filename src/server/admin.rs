@@ -267,7 +267,8 @@ fn account(view: &AccountView) -> Account {
     Account { name: view.name.clone(), balance_msat: u64::try_from(view.balance_msat).unwrap_or(0), held_msat: view.held.get() }
 }
 
-fn wallet_stats(wallet: &Wallet) -> WalletStats {
+/// What the wallet says about itself.
+pub fn wallet_stats(wallet: &Wallet) -> WalletStats {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let now_s = wallet.answers().clock().now_s();
     let connections = wallet.answers().table().all();

@@ -160,7 +160,8 @@ impl World {
     fn tag(&self, rng: &mut ChaCha8Rng) -> Vec<String> {
         let name = *["e", "p", "p", "t", "t", "d", "d", "T", "client", "alt"].choose(rng).unwrap();
         let mut tag = vec![name.to_owned()];
-        if rng.random_ratio(19, 20) {
+        // NIP-01 does not say what the address of an event is whose first `d` has no value, so there is none.
+        if name == "d" || rng.random_ratio(19, 20) {
             tag.push(self.value(name, rng));
             if rng.random_ratio(1, 3) {
                 // Only the first value counts.

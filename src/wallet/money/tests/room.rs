@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use nostr::prelude::{EventBuilder, JsonUtil, Keys, Kind, Tag, Timestamp};
+use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag, Timestamp};
 use parking_lot::Mutex;
 
 use super::super::types::*;
@@ -30,12 +30,12 @@ impl AnswerSigner for Pen {
     fn answer(&self, request: &RequestRef, outcome: &Outcome, now_s: u64) -> Option<Event> {
         let keys = Keys::parse(&"01".repeat(32)).unwrap();
         let tag = Tag::parse(["e", &request.key.event.to_string()]).unwrap();
-        let json = EventBuilder::new(Kind::from(23_195), written(request, outcome))
+        let event = EventBuilder::new(Kind::from(23_195), written(request, outcome))
             .tags([tag])
             .custom_created_at(Timestamp::from(now_s.max(request.created_at_s)))
             .finalize(&keys)
-            .unwrap()
-            .as_json();
+            .unwrap();
+        let json = serde_json::to_string(&event).unwrap();
         Some(Draft::parse(&json).unwrap().pack(&EventLimits::default()).unwrap())
     }
 

@@ -62,6 +62,8 @@ struct Running {
 pub struct Addresses {
     /// The address that clients use.
     pub url: String,
+    /// Where it listens for them, whatever address it is known by.
+    pub listen: SocketAddr,
     /// The second listener.
     pub admin: SocketAddr,
 }
@@ -232,7 +234,7 @@ impl FatalSender {
 fn addresses(settings: &Settings, bound: &Bound) -> Result<Addresses, StartError> {
     let public = bound.public_address()?;
     let url = settings.url.clone().unwrap_or_else(|| format!("ws://{public}"));
-    Ok(Addresses { url: url + "/", admin: bound.admin_address()? })
+    Ok(Addresses { url: url + "/", listen: public, admin: bound.admin_address()? })
 }
 
 /// What is answered to plain requests, from the values that the parts were built with.

@@ -17,5 +17,7 @@ pub(super) struct BenchArgs {
 pub(super) async fn run(args: BenchArgs, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
     let as_json = args.workload.target().json;
     let report = Box::pin(bench::run(args.workload)).await.map_err(|error| CommandError::Failed(error.to_string()))?;
-    Ok(if as_json { writeln!(out, "{}", report.to_json())? } else { write!(out, "{}", report.to_table())? })
+    let text = if as_json { report.to_json() + "\n" } else { report.to_table() };
+    out.write_all(text.as_bytes())?;
+    Ok(())
 }

@@ -67,8 +67,7 @@ fn serve(runtime: &Runtime, settings: Settings) -> u8 {
         match Box::pin(app.run(signals)).await {
             Ended::InOrder => 0,
             Ended::AtOnce => EXIT_FAILED,
-            // Nothing is torn down in order any more: what is on disk is the truth.
-            Ended::DiskFailed => std::process::exit(EXIT_DISK.into()),
+            Ended::DiskFailed => EXIT_DISK,
         }
     })
 }

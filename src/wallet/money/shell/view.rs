@@ -22,7 +22,7 @@ const INVOICES_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
     None => NonZeroUsize::MIN,
 };
 /// Answers that are remembered for quick repeats; older ones are on the disk.
-const RECENT_MAX: NonZeroUsize = match NonZeroUsize::new(8_192) {
+const RECENT_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(count) => count,
     None => NonZeroUsize::MIN,
 };

@@ -64,9 +64,7 @@ impl Worker {
         let mut remember = |entry: &Entry| remember_answers(&view, entry);
         let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut remember)?;
         state.halted = found.damage.map(|damage| {
-            format!(
-                "{damage}. Nothing is paid and nothing is written. Keep a copy of the data directory; see hearth wallet status"
-            )
+            format!("{damage}. Nothing is paid and nothing is written; keep a copy of the data directory before trying anything")
         });
         let mut preimages = [0; 32];
         // 32 bytes are a possible length for HKDF-SHA256; it cannot refuse.

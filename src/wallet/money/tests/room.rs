@@ -334,14 +334,19 @@ fn used() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wallet");
     std::fs::create_dir(&path).unwrap();
-    let life = two(&path);
+    let life = fill(&path);
+    life.money.close();
+    drop(life);
+    (dir, path)
+}
+
+fn fill(path: &Path) -> Life {
+    let life = two(path);
     for number in 0..5 {
         let text = life.make(1, 100 + number, Some(1_000)).invoice.unwrap();
         life.pay(0, number, &text);
     }
-    life.money.close();
-    drop(life);
-    (dir, path)
+    life
 }
 
 #[track_caller]
@@ -438,6 +443,9 @@ fn lists_and_look_ups_show_what_the_viewer_may_see() {
             life.pay(0, number, &invoice.invoice.unwrap());
         }
     }
+    let everything = life.money.list(Viewer::Owner, &ListQuery { unpaid: true, count: true, ..ListQuery::default() }).unwrap();
+    assert_eq!(everything.total, Some(10));
+    assert_eq!(life.money.recent_answers(START_MS / 1_000 + 2).len(), 2);
     let all = ListQuery { unpaid: true, count: true, ..ListQuery::default() };
     let page = life.money.list(shop, &all).unwrap();
     let amounts: Vec<u64> = page.transactions.iter().map(|one| one.amount.get()).collect();
@@ -472,15 +480,22 @@ fn lists_and_look_ups_show_what_the_viewer_may_see() {
 #[test]
 fn a_flipped_bit_anywhere_is_refused_or_leads_to_safe_mode() {
     use rand::{Rng, SeedableRng};
-    let (_dir, path) = used();
-    let whole = open(&path);
+    let (dir, flushed) = used();
+    let whole = open(&flushed);
     let expected = (whole.balances(), whole.money.status().seq);
     drop(whole);
+    // The same records once as a file and once as a log that was not flushed.
+    let logged = dir.path().join("logged");
+    std::fs::create_dir(&logged).unwrap();
+    let life = fill(&logged);
+    let copied_alive = dir.path().join("alive");
+    copy_dir(&logged, &copied_alive);
+    drop(life);
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    for round in 0..60 {
+    for round in 0..120 {
         let copy = tempfile::tempdir().unwrap();
         let copied = copy.path().join("wallet");
-        copy_dir(&path, &copied);
+        copy_dir(if round % 2 == 0 { &flushed } else { &copied_alive }, &copied);
         let mut files: Vec<PathBuf> = std::fs::read_dir(&copied).unwrap().map(|file| file.unwrap().path()).collect();
         files.retain(|file| {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub(super) struct Usage {
     pub(super) cpu: Duration,
     pub(super) rss_bytes: u64,
+    pub(super) peak_bytes: u64,
     pub(super) written_bytes: u64,
 }
 
@@ -16,13 +17,20 @@ pub(super) fn usage(pid: u32) -> Option<Usage> {
     // The command may hold spaces and brackets: count fields after the last ')'.
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    let pages: u64 = fields.get(21)?.parse().ok()?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     Some(Usage {
-        // Linux reports in hundredths of a second and, on the machines this runs on, pages of 4 KiB.
+        // Linux reports in hundredths of a second.
         cpu: Duration::from_millis(ticks * 10),
-        rss_bytes: pages * 4096,
+        rss_bytes: kilobytes(&status, "VmRSS:"),
+        peak_bytes: kilobytes(&status, "VmHWM:"),
+        // Only root and the owner may read this; 0 elsewhere.
         written_bytes: written(pid).unwrap_or(0),
     })
+}
+
+fn kilobytes(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kilobytes| kilobytes * 1_024)
 }
 
 fn written(pid: u32) -> Option<u64> {

@@ -1,12 +1,14 @@
 //! Builds everything and joins siblings with small adapters. The only place that knows all concrete types.
 //!
-//! * [`data_dir`]: what lies where, the keys. [`storage`]: the relay's store, stored events made live.
+//! * [`data_dir`]: what lies where, the keys. [`storage`]: the relay's store, stored events made live. [`wallet`]: the wallet as
+//!   the relay's intake, the relay as the wallet's publisher.
 //! * [`health`]: what the process says about itself. [`run`]: the life after the start, and its end.
 
 pub mod data_dir;
 pub mod health;
 pub mod run;
 pub mod storage;
+pub mod wallet;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,41 +16,45 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::base::clock::Clock;
 use crate::base::shutdown::Shutdown;
 use crate::config::{Problems, Settings};
 use crate::live::{Live, LiveConfig, TotalBytes};
 use crate::policy::{self, Policy};
-use crate::relay::{self, NoIntake, Relay};
+use crate::relay::{self, Relay};
+use crate::server::admin::{AdminError, AdminService, AdminSocket};
 use crate::server::http::Site;
 use crate::server::listener::{BindError, Bound};
 use crate::server::nip11::{About, Limitation, Served};
 use crate::server::{self, Server, nip11, pages};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::{EventMetrics, Registry, ServerMetrics, UPKEEP_EVERY};
+use crate::wallet::Wallet;
 use data_dir::{DataDir, Keys};
 use health::{Readiness, Vitals, Watch};
 use storage::{StoreForRelay, publish_to};
+use wallet::{RelayForWallet, WalletError, WalletForRelay, WalletParts};
 
 /// Bytes of an event that are not its content, where it has no tags: what NIP-11 leaves of the longest event.
 const EVENT_FRAME_BYTES: usize = 346;
 
 /// A hearth that serves.
 pub struct App {
-    stop: Running,
-    /// Words, once a write has failed.
-    fatal: Option<oneshot::Receiver<String>>,
+    running: Running,
+    fatal: oneshot::Receiver<String>,
 }
 
 /// What must be stopped in order.
 struct Running {
     server: Server,
     store: Store,
+    wallet: Wallet,
     shutdown: Shutdown,
     readiness: Arc<Readiness>,
-    upkeep: JoinHandle<()>,
+    /// Tasks that end when the process stops.
+    tasks: TaskTracker,
 }
 
 /// Where it serves.
@@ -69,17 +75,38 @@ pub enum StartError {
     /// The event store does not open.
     #[error("{0}")]
     Store(#[from] store::OpenError),
+    /// The wallet does not open.
+    #[error("{0}")]
+    Wallet(#[from] WalletError),
     /// An address is taken or not ours.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The owner's socket cannot be made.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The system refuses something else.
     #[error("{0}")]
     System(#[from] io::Error),
 }
 
+/// What all parts are built with.
+struct Ground {
+    clock: Clock,
+    registry: Registry,
+    live: Live,
+    fatal: FatalSender,
+}
+
+/// Parts that hold data.
+struct Rooms {
+    store: Store,
+    wallet: Wallet,
+    relay: Arc<Relay>,
+}
+
 impl App {
     /// Starts everything; clients are served when this returns.
-    pub async fn start(settings: Settings) -> Result<(Self, Addresses), StartError> {
+    pub async fn start(mut settings: Settings) -> Result<(Self, Addresses), StartError> {
         let data = DataDir::new(settings.data.clone());
         let made = data.make()?;
         if !made.keys.is_empty() {
@@ -87,56 +114,119 @@ impl App {
         }
         let keys = data.read_keys()?;
         let clock = Clock::system();
-        let registry = Registry::new();
+        let (fatal, struck) = fatal_channel();
         let live = Live::new(&LiveConfig::default(), clock.clone());
-        let on_commit = publish_to(live.clone(), EventMetrics::new(&registry));
-        let store = Store::open(&data.events(), &settings.store, clock.clone(), on_commit)?;
-        let fatal = watch_for_failure(&store);
-        let relay = Relay::new(relay::Parts {
-            store: Arc::new(StoreForRelay(store.clone())),
-            live: live.clone(),
-            intake: Arc::new(NoIntake),
-            policy: Arc::new(Policy::new(settings.limits, &settings.rates, settings.homes.clone(), settings.rules.clone())),
-            clock: clock.clone(),
-        });
+        let ground = Ground { clock, registry: Registry::new(), live, fatal };
+        // Bound first, since pairing codes name the port; nobody is accepted before the wallet has settled its open questions.
         let bound = Bound::open(&settings.server).await?;
         let addresses = addresses(&settings, &bound)?;
-        let total = TotalBytes::new(settings.outbox_total_bytes);
-        let shutdown = Shutdown::new();
-        let readiness = Arc::new(Readiness::default());
-        let metrics = ServerMetrics::new(&registry);
-        let vitals = Arc::new(Vitals::new(Watch {
-            registry: registry.clone(),
-            server: metrics.clone(),
-            relay: Arc::clone(&relay),
-            live,
-            total: Arc::clone(&total),
-            store: store.clone(),
-            data: data.path().to_owned(),
-            started_at_s: clock.now_s(),
-            clock,
-            readiness: Arc::clone(&readiness),
-        }));
-        let site = site(&settings, &keys, &addresses.url);
-        let parts = server::Parts { relay, site, total, metrics, shutdown: shutdown.clone(), health: vitals };
-        let server = Server::start(bound, settings.server, parts);
-        let upkeep = tokio::spawn(keep_metrics(registry));
-        readiness.set(true);
-        Ok((Self { stop: Running { server, store, shutdown, readiness, upkeep }, fatal: Some(fatal) }, addresses))
+        if settings.wallet.service.relays.is_empty() {
+            settings.wallet.service.relays = vec![addresses.url.trim_end_matches('/').to_owned()];
+        }
+        let rooms = open_rooms(&settings, &data, &keys, &ground)?;
+        let socket = AdminSocket::bind(&data.admin_socket())?;
+        let running = serve(settings, &data, &keys, ground, rooms, Doors { bound, socket, url: &addresses.url });
+        Ok((Self { running, fatal: struck }, addresses))
     }
 }
 
-/// Resolves with words when a write of the store has failed.
-fn watch_for_failure(store: &Store) -> oneshot::Receiver<String> {
-    let (sender, receiver) = oneshot::channel();
-    let sender = Mutex::new(Some(sender));
-    store.on_fatal(Box::new(move |words| {
-        if let Some(sender) = sender.lock().take() {
-            // Nobody listens any more only when the process ends anyway.
-            let _ = sender.send(words);
-        }
+/// What clients and the owner come in by.
+struct Doors<'a> {
+    bound: Bound,
+    socket: AdminSocket,
+    url: &'a str,
+}
+
+/// The store first: its lock keeps a second process away from everything else.
+fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground) -> Result<Rooms, StartError> {
+    let on_commit = publish_to(ground.live.clone(), EventMetrics::new(&ground.registry));
+    let store = Store::open(&data.events(), &settings.store, ground.clock.clone(), on_commit)?;
+    let fatal = ground.fatal.clone();
+    store.on_fatal(Box::new(move |words| fatal.strike(&words)));
+    let publisher = RelayForWallet::new(ground.live.clone());
+    let fatal = ground.fatal.clone();
+    let wallet = wallet::open(WalletParts {
+        dir: data.wallet(),
+        settings: &settings.wallet,
+        keys,
+        publisher: Arc::clone(&publisher),
+        clock: ground.clock.clone(),
+        on_fatal: Box::new(move |words| fatal.strike(words)),
+    })?;
+    let policy = Policy::new(settings.limits, &settings.rates, settings.homes.clone(), settings.rules.clone());
+    let relay = Relay::new(relay::Parts {
+        store: Arc::new(StoreForRelay(store.clone())),
+        live: ground.live.clone(),
+        intake: Arc::new(WalletForRelay(wallet.clone())),
+        policy: Arc::new(policy),
+        clock: ground.clock.clone(),
+    });
+    publisher.set_relay(&relay);
+    Ok(Rooms { store, wallet, relay })
+}
+
+/// Opens the doors.
+fn serve(settings: Settings, data: &DataDir, keys: &Keys, ground: Ground, rooms: Rooms, doors: Doors<'_>) -> Running {
+    let Ground { clock, registry, live, .. } = ground;
+    let Rooms { store, wallet, relay } = rooms;
+    let total = TotalBytes::new(settings.outbox_total_bytes);
+    let shutdown = Shutdown::new();
+    let readiness = Arc::new(Readiness::default());
+    let metrics = ServerMetrics::new(&registry);
+    let vitals = Arc::new(Vitals::new(Watch {
+        registry: registry.clone(),
+        server: metrics.clone(),
+        relay: Arc::clone(&relay),
+        live,
+        total: Arc::clone(&total),
+        store: store.clone(),
+        wallet: wallet.clone(),
+        data: data.path().to_owned(),
+        started_at_s: clock.now_s(),
+        clock,
+        readiness: Arc::clone(&readiness),
     }));
-    receiver
+    let site = site(&settings, keys, doors.url);
+    let health = Arc::clone(&vitals) as Arc<_>;
+    let parts = server::Parts { relay, site, total, metrics, shutdown: shutdown.clone(), health };
+    let server = Server::start(doors.bound, settings.server, parts);
+    let tasks = TaskTracker::new();
+    let service = AdminService::new(wallet.clone(), Arc::new(move |reply| vitals.fill(reply)));
+    tasks.spawn(serve_owner(doors.socket, service, shutdown.clone()));
+    tasks.spawn(wallet.clone().run(shutdown.clone()));
+    tasks.spawn(keep_metrics(registry, shutdown.clone()));
+    readiness.set(true);
+    Running { server, store, wallet, shutdown, readiness, tasks }
+}
+
+async fn serve_owner(socket: AdminSocket, service: AdminService, shutdown: Shutdown) {
+    if let Err(error) = socket.serve(service, shutdown).await {
+        tracing::error!(%error, "the owner's socket is gone");
+    }
+}
+
+async fn keep_metrics(registry: Registry, shutdown: Shutdown) {
+    while tokio::time::timeout(UPKEEP_EVERY, shutdown.stopping()).await.is_err() {
+        registry.upkeep();
+    }
+}
+
+/// Tells once that a write to disk has failed.
+#[derive(Clone)]
+struct FatalSender(Arc<Mutex<Option<oneshot::Sender<String>>>>);
+
+fn fatal_channel() -> (FatalSender, oneshot::Receiver<String>) {
+    let (sender, receiver) = oneshot::channel();
+    (FatalSender(Arc::new(Mutex::new(Some(sender)))), receiver)
+}
+
+impl FatalSender {
+    fn strike(&self, words: &str) {
+        if let Some(sender) = self.0.lock().take() {
+            // Nobody listens any more only when the process ends anyway.
+            let _ = sender.send(words.to_owned());
+        }
+    }
 }
 
 fn addresses(settings: &Settings, bound: &Bound) -> Result<Addresses, StartError> {
@@ -149,7 +239,7 @@ fn addresses(settings: &Settings, bound: &Bound) -> Result<Addresses, StartError
 fn site(settings: &Settings, keys: &Keys, url: &str) -> Site {
     let about =
         About { own_pubkey: keys.relay_pubkey().map(|key| key.to_string()).unwrap_or_default(), ..settings.about.clone() };
-    let served = Served { count: true, wallet: false };
+    let served = Served { count: true, wallet: true };
     let limitation = limitation(&settings.limits, &settings.rules);
     Site { information: nip11::render(&about, served, &limitation), page: pages::render(&about, served, &limitation, url) }
 }
@@ -169,12 +259,5 @@ fn limitation(limits: &policy::Limits, rules: &policy::Rules) -> Limitation {
         created_at_lower_limit: limits.past_s,
         created_at_upper_limit: limits.future_s,
         default_limit: limits.default_limit,
-    }
-}
-
-async fn keep_metrics(registry: Registry) {
-    loop {
-        tokio::time::sleep(UPKEEP_EVERY).await;
-        registry.upkeep();
     }
 }

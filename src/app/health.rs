@@ -11,9 +11,11 @@ use crate::base::clock::Clock;
 use crate::live::{Live, TotalBytes};
 use crate::pb::admin::{RelayStats, StatsReply, StoreStats};
 use crate::relay::Relay;
+use crate::server::admin::wallet_stats;
 use crate::server::health::Health;
 use crate::store::Store;
 use crate::telemetry::metrics::{Registry, ServerMetrics, build_info};
+use crate::wallet::Wallet;
 
 /// Whether clients are served.
 #[derive(Debug, Default)]
@@ -40,6 +42,8 @@ pub struct Watch {
     pub total: Arc<TotalBytes>,
     /// Events on disk.
     pub store: Store,
+    /// The wallet.
+    pub wallet: Wallet,
     /// The disk that is watched.
     pub data: PathBuf,
     /// What time it is.
@@ -58,6 +62,9 @@ struct Gauges {
     file_bytes: Gauge,
     disk_free_bytes: Gauge,
     background_errors: Gauge,
+    payments_unresolved: Gauge,
+    held_msat: Gauge,
+    safe_mode: Gauge,
     uptime_s: Gauge,
 }
 
@@ -80,6 +87,9 @@ impl Vitals {
             file_bytes: gauge("store_file_bytes", "Bytes of the event store's files"),
             disk_free_bytes: gauge("store_disk_free_bytes", "Bytes free on the disk of the data directory"),
             background_errors: gauge("store_background_errors", "1 after a write failed; the process ends then"),
+            payments_unresolved: gauge("nwc_payments_unresolved", "Payments under way"),
+            held_msat: gauge("nwc_held_millisatoshis", "Money held for payments under way"),
+            safe_mode: gauge("wallet_safe_mode", "1 while nothing is paid because the journal is in doubt"),
             uptime_s: gauge("relay_uptime_seconds", "Time since the start"),
         };
         Self { watch, gauges }
@@ -152,6 +162,23 @@ impl Vitals {
             self.gauges.disk_free_bytes.set(number(free_bytes));
         }
     }
+
+    fn observe_wallet(&self) {
+        let registry = &self.watch.registry;
+        let wallet = &self.watch.wallet;
+        for line in wallet.answers().stats().requests() {
+            let labels = [("method", line.method), ("result", line.result)];
+            registry.take_over("nwc_requests_total", "Wallet requests answered, by method and result", &labels, line.count);
+        }
+        let status = wallet.money().status();
+        let alarms = u64::try_from(status.alarms.len()).unwrap_or(u64::MAX);
+        let help = "Promises about money that were found broken; must be 0";
+        registry.take_over("nwc_invariant_violations_total", help, &[], alarms);
+        self.gauges.payments_unresolved.set(number(u64::try_from(status.in_flight).unwrap_or(u64::MAX)));
+        let held = wallet.money().accounts().iter().map(|account| account.held.get()).fold(0, u64::saturating_add);
+        self.gauges.held_msat.set(number(held));
+        self.gauges.safe_mode.set(f64::from(u8::from(status.safe_mode.is_some())));
+    }
 }
 
 impl Health for Vitals {
@@ -169,11 +196,12 @@ impl Health for Vitals {
         self.gauges.uptime_s.set(number(self.uptime_s()));
         self.observe_relay();
         self.observe_store();
+        self.observe_wallet();
         self.watch.registry.render()
     }
 
     fn status(&self) -> String {
-        let mut reply = StatsReply::default();
+        let mut reply = StatsReply { wallet: Some(wallet_stats(&self.watch.wallet)), ..StatsReply::default() };
         self.fill(&mut reply);
         serde_json::to_string_pretty(&reply).unwrap_or_default() + "\n"
     }

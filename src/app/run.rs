@@ -3,15 +3,18 @@
 //! Stopping: `/readyz` says no; nothing new is accepted or read; what is open is finished, the wallet first; the store writes
 //! and syncs what was handed over, so that every OK that was earned is queued; then clients get it and are sent away with 1012.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::App;
+use super::{App, Running};
 
 /// How long open work may take to finish. What is left then is safe on disk and goes on at the next start.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How long commands of the owner may take to finish.
+const TASKS_MAX: Duration = Duration::from_secs(5);
 /// How long sending everybody away may take.
 const FAREWELL_MAX: Duration = Duration::from_secs(20);
 
@@ -49,58 +52,56 @@ impl Signals {
 impl App {
     /// Serves until the end.
     pub async fn run(self, mut signals: Signals) -> Ended {
-        let Self { stop, mut fatal } = self;
-        let disk_failed = tokio::select! {
-            () = signals.next() => false,
-            failed = failed(&mut fatal) => failed,
-        };
-        if disk_failed {
-            return Ended::DiskFailed;
+        let Self { running, fatal } = self;
+        let mut failure = pin!(failed(fatal));
+        tokio::select! {
+            () = signals.next() => {}
+            () = &mut failure => return Ended::DiskFailed,
         }
         tracing::info!("stopping");
         tokio::select! {
-            () = stop.in_order() => {
+            () = running.stop() => {
                 tracing::info!("stopped");
                 Ended::InOrder
             }
             () = signals.next() => Ended::AtOnce,
-            true = failed(&mut fatal) => Ended::DiskFailed,
+            () = failure => Ended::DiskFailed,
         }
     }
 }
 
-/// Resolves when a write has failed.
-async fn failed(fatal: &mut Option<oneshot::Receiver<String>>) -> bool {
-    let words = match fatal {
-        Some(receiver) => receiver.await,
-        None => std::future::pending().await,
-    };
-    *fatal = None;
-    match words {
-        Ok(words) => {
-            tracing::error!(cause = words, "a write to disk failed: ending now, nothing more is acknowledged");
-            true
-        }
-        // The store is gone without a failure.
+/// Resolves when a write to disk has failed, and never otherwise.
+async fn failed(fatal: oneshot::Receiver<String>) {
+    match fatal.await {
+        Ok(cause) => tracing::error!(cause, "a write to disk failed: ending now, nothing more is acknowledged"),
+        // Whoever could tell is gone without a failure.
         Err(_) => std::future::pending().await,
     }
 }
 
-impl super::Running {
-    async fn in_order(self) {
+impl Running {
+    async fn stop(self) {
         self.readiness.set(false);
         self.shutdown.stop();
         if !self.shutdown.drained(DRAIN_MAX).await {
             tracing::warn!("open work did not finish in time; it goes on at the next start");
         }
-        let store = self.store.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
-            tracing::error!(%error, "the event store was not closed in order");
+        self.tasks.close();
+        if tokio::time::timeout(TASKS_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!("the owner's commands did not finish in time");
+        }
+        // The wallet before the store: its last events are stored too. Both wait for their threads.
+        let (wallet, store) = (self.wallet.clone(), self.store.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            wallet.money().close();
+            store.close();
+        });
+        if let Err(error) = closing.await {
+            tracing::error!(%error, "wallet and store were not closed in order");
         }
         if !self.server.say_farewell(FAREWELL_MAX).await {
             tracing::warn!("some connections did not close in time");
         }
         self.server.end().await;
-        self.upkeep.abort();
     }
 }

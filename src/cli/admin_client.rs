@@ -19,7 +19,11 @@ pub enum CommandError {
     #[error("{0}")]
     Usage(String),
     /// There is no server to ask.
-    #[error("no hearth is running on {data} (nothing answers at {socket})\nstart one with:  hearth --data {data} serve", data = data.display(), socket = socket.display())]
+    #[error(
+        "no hearth is running on {data} (nothing answers at {socket})\nstart one with:  hearth --data {data} serve",
+        data = data.display(),
+        socket = socket.display()
+    )]
     NoServer {
         /// The data directory.
         data: PathBuf,

@@ -5,9 +5,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, complain, say, settings};
 use crate::app::run::{Ended, Signals};
+use crate::app::wallet::WalletError;
 use crate::app::{App, StartError};
 use crate::config::{Overrides, Settings};
 use crate::telemetry::log;
+use crate::wallet::money;
 
 /// Threads of the runtime have this name. A panic there ends a task; on any other thread it ends the process.
 const TASK_THREAD: &str = "hearth-task";
@@ -73,7 +75,8 @@ fn serve(runtime: &Runtime, settings: Settings) -> u8 {
 
 fn start_code(error: &StartError) -> u8 {
     match error {
-        StartError::Data(_) | StartError::Store(_) => EXIT_CONFIG,
-        StartError::Bind(_) | StartError::System(_) => EXIT_FAILED,
+        StartError::Wallet(WalletError::Money(money::OpenError::Write(_))) => EXIT_DISK,
+        StartError::Data(_) | StartError::Store(_) | StartError::Wallet(_) => EXIT_CONFIG,
+        StartError::Bind(_) | StartError::Admin(_) | StartError::System(_) => EXIT_FAILED,
     }
 }

@@ -46,8 +46,8 @@ fn lines(reply: &StatsReply) -> String {
         ("wallet requests", requests.to_string()),
         ("held / all accounts", format!("{} / {} msat", wallet.held_msat, wallet.balance_total_msat)),
         ("payments unresolved", wallet.payments_unresolved.to_string()),
-        ("invariant violations", wallet.invariant_violations.to_string()),
-        ("safe mode", if wallet.safe_mode { "YES: nothing is paid".to_owned() } else { "no".to_owned() }),
+        ("alarms", wallet.alarms.to_string()),
+        ("safe mode", if wallet.safe_mode.is_empty() { "no".to_owned() } else { format!("YES: {}", wallet.safe_mode) }),
     ];
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()

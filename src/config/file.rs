@@ -203,6 +203,30 @@ section! {
     Wallet ["wallet"] {
         /// Which wallet pays: "embedded".
         backend: String = "embedded".to_owned();
+        /// Relay addresses in pairing codes; empty: the relay's own.
+        relays: Vec<String> = Vec::new();
+        /// Requests a second of one connection (off with `rates.enabled`).
+        requests_per_connection: u64 = 50, in 1..=RATE_MAX;
+        /// Requests at once of one connection.
+        requests_per_connection_burst: u64 = 200, in 1..=RATE_MAX;
+        /// A request older than this is not done any more.
+        request_age_s: u64 = 900, in 10..=DAY_S;
+        /// Most payments under way.
+        payments: u64 = 1_024, in 1..=100_000;
+        /// Most payments under way of one connection.
+        payments_per_connection: u64 = 32, in 1..=100_000;
+        /// Life of an invoice that asks for none.
+        invoice_expiry_s: u64 = 3_600, in 60..=365 * DAY_S;
+    }
+}
+
+section! {
+    /// `[wallet.embedded]`: the wallet that settles inside this hearth only.
+    Embedded ["wallet.embedded"] {
+        /// Name of its node.
+        alias: String = "hearth".to_owned();
+        /// Network that its invoices name: mainnet, testnet, signet or regtest.
+        network: String = "regtest".to_owned();
     }
 }
 
@@ -241,6 +265,8 @@ pub struct File {
     pub store: Store,
     /// `[wallet]`
     pub wallet: Wallet,
+    /// `[wallet.embedded]`
+    pub embedded: Embedded,
     /// `[admin]`
     pub admin: Admin,
     /// `[log]`
@@ -260,6 +286,7 @@ impl Default for File {
             access: Access::default(),
             store: Store::default(),
             wallet: Wallet::default(),
+            embedded: Embedded::default(),
             admin: Admin::default(),
             log: Log::default(),
         }
@@ -281,13 +308,24 @@ impl File {
         let (rates, rates_table) = Rates::read(&mut reader, &mut top);
         let (access, access_table) = Access::read(&mut reader, &mut top);
         let (store, store_table) = Store::read(&mut reader, &mut top);
-        let (wallet, wallet_table) = Wallet::read(&mut reader, &mut top);
+        let (wallet, mut wallet_table) = Wallet::read(&mut reader, &mut top);
+        let (embedded, embedded_table) = Embedded::read(&mut reader, &mut wallet_table);
         let (admin, admin_table) = Admin::read(&mut reader, &mut top);
         let (log, log_table) = Log::read(&mut reader, &mut top);
-        let tables = [relay_table, limits_table, rates_table, access_table, store_table, wallet_table, admin_table, log_table];
+        let tables = [
+            relay_table,
+            limits_table,
+            rates_table,
+            access_table,
+            store_table,
+            wallet_table,
+            embedded_table,
+            admin_table,
+            log_table,
+        ];
         reader.finish(&top);
         tables.iter().for_each(|table| reader.finish(table));
-        (Self { data, relay, limits, rates, access, store, wallet, admin, log }, reader.problems)
+        (Self { data, relay, limits, rates, access, store, wallet, embedded, admin, log }, reader.problems)
     }
 
     /// Every key that a file may have, with its full path.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use crate::policy::rate::Rate;
 use crate::policy::{self, Home, RateConfig, Rules};
 use crate::protocol::event::EventLimits;
 use crate::server;
-use crate::server::client_ip::Network;
+use crate::server::client_ip;
 use crate::server::connection::ConnectionConfig;
 use crate::server::http::HttpConfig;
 use crate::server::nip11::About;
 use crate::store::{self, Durability};
 use crate::telemetry::log;
+use crate::wallet;
+use crate::wallet::backend::{Network, embedded};
 
 /// The file that is read where none is named, if it is there.
 const FILE_DEFAULT: &str = "config.toml";
@@ -62,8 +65,21 @@ pub struct Settings {
     pub outbox_total_bytes: usize,
     /// Events on disk.
     pub store: store::Config,
+    /// The wallet service.
+    pub wallet: WalletSettings,
     /// Log lines.
     pub log: log::Config,
+}
+
+/// What the rooms of the wallet are told.
+#[derive(Debug, Clone)]
+pub struct WalletSettings {
+    /// Its root. Without relay addresses, it is to name the relay's own.
+    pub service: wallet::Config,
+    /// The money.
+    pub limits: wallet::money::Limits,
+    /// The back end.
+    pub embedded: embedded::Config,
 }
 
 /// Reads the file and the command line.
@@ -113,6 +129,7 @@ pub fn resolve(file: &File, path: Option<PathBuf>, data: PathBuf, problems: Prob
         rules: resolver.rules(&file.access),
         outbox_total_bytes: size(file.limits.outbox_total_bytes),
         store: resolver.store(&file.store),
+        wallet: resolver.wallet(file),
         log: resolver.log(&file.log),
     };
     if resolver.problems.is_empty() { Ok(settings) } else { Err(resolver.problems) }
@@ -125,6 +142,10 @@ fn size(number: u64) -> usize {
 
 fn small(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn at_least_one(number: u64) -> NonZeroU32 {
+    NonZeroU32::new(small(number)).unwrap_or(NonZeroU32::MIN)
 }
 
 struct Resolver {
@@ -169,10 +190,10 @@ impl Resolver {
         })
     }
 
-    fn networks(&mut self, texts: &[String]) -> Vec<Network> {
+    fn networks(&mut self, texts: &[String]) -> Vec<client_ip::Network> {
         let mut networks = Vec::with_capacity(texts.len());
         for text in texts {
-            match Network::parse(text) {
+            match client_ip::Network::parse(text) {
                 Some(network) => networks.push(network),
                 None => self.problems.add("relay.trusted_proxies", format!("{text:?} is no address and no network")),
             }
@@ -290,6 +311,40 @@ impl Resolver {
         }
     }
 
+    fn wallet(&mut self, file: &File) -> WalletSettings {
+        let (section, embedded) = (&file.wallet, &file.embedded);
+        if section.backend != "embedded" {
+            self.problems.add("wallet.backend", "must be \"embedded\"");
+        }
+        for url in &section.relays {
+            if let Err(error) = Home::parse(url) {
+                self.problems.add("wallet.relays", format!("{url:?}: {error}"));
+            }
+        }
+        let network = Network::parse(&embedded.network).unwrap_or_else(|| {
+            self.problems.add("wallet.embedded.network", "must be \"mainnet\", \"testnet\", \"signet\" or \"regtest\"");
+            Network::Regtest
+        });
+        WalletSettings {
+            service: wallet::Config {
+                freshness_s: section.request_age_s,
+                rate: wallet::access::rate::Config {
+                    enabled: file.rates.enabled,
+                    requests_per_s: at_least_one(section.requests_per_connection),
+                    requests_burst: at_least_one(section.requests_per_connection_burst),
+                },
+                relays: section.relays.clone(),
+            },
+            limits: wallet::money::Limits {
+                in_flight_max: size(section.payments),
+                in_flight_max_per_connection: size(section.payments_per_connection),
+                invoice_expiry_s: section.invoice_expiry_s,
+                ..wallet::money::Limits::default()
+            },
+            embedded: embedded::Config { network, alias: embedded.alias.clone(), ..embedded::Config::default() },
+        }
+    }
+
     fn log(&mut self, section: &Log) -> log::Config {
         if let Err(error) = log::check_level(&section.level) {
             self.problems.add("log.level", error.to_string());
@@ -338,6 +393,10 @@ mod tests {
         let store = store::Config::default();
         assert_eq!((settings.store.cache_bytes, settings.store.hot_bytes), (store.cache_bytes, store.hot_bytes));
         assert_eq!((settings.store.queue_events, settings.store.durability), (store.queue_events, store.durability));
+        let (service, wallet) = (wallet::Config::default(), &settings.wallet);
+        assert_eq!(format!("{service:?}"), format!("{:?}", wallet.service));
+        assert_eq!(format!("{:?}", wallet::money::Limits::default()), format!("{:?}", wallet.limits));
+        assert_eq!(format!("{:?}", embedded::Config::default()), format!("{:?}", wallet.embedded));
         assert!(settings.homes.is_empty() && settings.url.is_none());
     }
 

@@ -68,8 +68,7 @@ impl Live {
     /// Ends a subscription at once; its frames that still wait are dropped.
     pub fn unsubscribe(&self, subscription: &Arc<Subscription>) {
         if subscription.kill() {
-            self.0.subscriptions.fetch_sub(1, Ordering::Relaxed);
-            self.0.index.remove(subscription);
+            self.take_out(subscription);
         }
     }
 
@@ -114,9 +113,14 @@ impl Live {
 
     fn give_up(&self, subscription: &Arc<Subscription>, lost: Lost) {
         // Several threads may find out at once; the client is told once.
-        if subscription.is_alive() {
+        if subscription.kill() {
             lost.tell(subscription);
+            self.take_out(subscription);
         }
-        self.unsubscribe(subscription);
+    }
+
+    fn take_out(&self, subscription: &Arc<Subscription>) {
+        self.0.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        self.0.index.remove(subscription);
     }
 }

@@ -104,7 +104,7 @@ impl Subscription {
         self.alive.load(Ordering::Acquire)
     }
 
-    /// Ends it: frames that still wait are dropped when they are taken.
+    /// Ends it: frames that still wait are dropped when they are taken. True for the one call that ended it.
     pub(super) fn kill(&self) -> bool {
         let was_alive = self.alive.swap(false, Ordering::AcqRel);
         let pending = std::mem::take(&mut *self.gate.lock());

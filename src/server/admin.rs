@@ -63,8 +63,8 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Opens `data/admin.sock` in place of one that a dead process left. The data directory must be locked already (the store's lock), so
-    /// that no living process loses its socket.
+    /// Opens `data/admin.sock` in place of one that a dead process left. The data directory must be locked already (the store's
+    /// lock), so that no living process loses its socket.
     pub fn bind(path: &Path) -> Result<Self, AdminError> {
         let failed = |cause| AdminError::Bind { path: path.to_owned(), cause };
         let parent = path.parent().unwrap_or(Path::new("."));
@@ -186,6 +186,7 @@ impl Admin for AdminService {
         let page = match listed {
             Ok(Ok(page)) => page,
             Ok(Err(error @ PaymentsError::NoAccount(_))) => return Err(Status::not_found(error.to_string())),
+            Ok(Err(error @ PaymentsError::TooFarBack)) => return Err(Status::out_of_range(error.to_string())),
             Ok(Err(error @ PaymentsError::Read(_))) => return Err(Status::internal(error.to_string())),
             Err(_) => return Err(Status::internal("the list was not made")),
         };
@@ -267,7 +268,8 @@ fn account(view: &AccountView) -> Account {
     Account { name: view.name.clone(), balance_msat: u64::try_from(view.balance_msat).unwrap_or(0), held_msat: view.held.get() }
 }
 
-fn wallet_stats(wallet: &Wallet) -> WalletStats {
+/// What the wallet says about itself.
+pub fn wallet_stats(wallet: &Wallet) -> WalletStats {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let now_s = wallet.answers().clock().now_s();
     let connections = wallet.answers().table().all();
@@ -331,3 +333,7 @@ fn owner_status(error: &OwnerError) -> Status {
         OwnerError::BadName | OwnerError::BadAmount | OwnerError::BadConnection(_) => Status::invalid_argument(words),
     }
 }
+
+#[cfg(test)]
+#[path = "admin_tests.rs"]
+mod tests;

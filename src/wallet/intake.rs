@@ -1,7 +1,7 @@
 //! The way in: which events are requests for a wallet key that is hosted here, and what becomes of them.
 //!
-//! A request for a hosted key never leaves the process: it is neither stored nor sent on. The questions of [`Wallet::claim`] cost a
-//! look into a table and come before the signature is checked; everything else comes after.
+//! A request for a hosted key never leaves the process: it is neither stored nor sent on. The questions of [`Wallet::claim`] cost
+//! a look into a table and come before the signature is checked; everything else comes after.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::methods::{
     Desk, get_balance, get_budget, get_info, list_transactions, lookup_invoice, make_invoice, pay_invoice, transaction_json,
 };
 use super::money::types::{KnownAnswer, PayReply};
-use super::outbox::Seen;
+use super::outbox::{Outbox, Seen};
 use super::service::Wallet;
 use super::terms::{self, ErrorCode, Refusal, RequestKey, RequestRef, Scheme};
 use super::wire::envelope::scheme_of;
@@ -26,6 +26,9 @@ use crate::protocol::event::{Draft, Event};
 use crate::protocol::filter::Filter;
 use crate::protocol::kind;
 use crate::protocol::reason::{Prefix, Reason, Verdict};
+
+/// Most requests of one filter that the money room is asked about.
+const RECALL_NAMED_MAX: usize = 100;
 
 /// What the wallet says of an event before its signature is checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -153,10 +156,20 @@ impl Wallet {
         }
     }
 
-    /// The kept answers that a filter sees (see [`Outbox::recall`](super::outbox::Outbox::recall)).
+    /// The kept answers that a filter sees (see [`Outbox::recall`]). Answers to payments that are no longer kept come back when
+    /// their request is named.
     pub fn recall(&self, filter: &Filter) -> Vec<Event> {
-        let answers = self.answers();
-        answers.outbox().recall(filter, answers.clock().now_ms())
+        if !Outbox::concerns(filter) {
+            return Vec::new();
+        }
+        let (outbox, now_ms) = (self.answers().outbox(), self.answers().clock().now_ms());
+        let named = filter.tag(b'e').map_or(&[][..], |requests| &requests.hex);
+        for request in named.iter().take(RECALL_NAMED_MAX).filter(|request| !outbox.knows(request)) {
+            if let Some(KnownAnswer::Answered(event)) = self.money().request_answer(request) {
+                outbox.keep(*request, event, now_ms);
+            }
+        }
+        outbox.recall(filter, now_ms)
     }
 
     fn addressee_of(&self, draft: &Draft<'_>) -> Option<Arc<Hosted>> {

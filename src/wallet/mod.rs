@@ -1,8 +1,8 @@
 //! What a request pays: the wallet service (NIP-47). It does not know that a relay exists.
 //!
 //! Own floors, from the ground: [`terms`]; `wire`, [`backend`]; `access`; [`money`]; `methods`; and the root that joins them:
-//! [`intake`] takes requests, [`answers`] makes what goes back, [`outbox`] keeps it for a while, [`owner`] does what the owner asks
-//! for, [`service`] holds them together.
+//! [`intake`] takes requests, [`answers`] makes what goes back, [`outbox`] keeps it for a while, [`owner`] does what the owner
+//! asks for, [`service`] holds them together.
 
 pub mod access;
 pub mod answers;
@@ -31,3 +31,6 @@ pub trait Publisher: Send + Sync {
     /// Stores an ordinary event (kind 13194). Called again with the same bytes at every start; whoever has it does nothing.
     fn store(&self, event: Event);
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -142,10 +142,15 @@ impl Outbox {
         self.inner.lock().mark_delivered(answer, now_ms.saturating_add(self.config.delivered_ms));
     }
 
+    /// Whether a filter can see answers at all: most REQs are about something else.
+    pub fn concerns(filter: &Filter) -> bool {
+        filter.names_someone() && filter.limit != Some(0) && may_see_answers(filter)
+    }
+
     /// The answers that a filter sees, newest first, ties by lowest id, at most `limit` of it. Nothing for a filter that names
     /// neither an author, an id, a `#p` nor an `#e`.
     pub fn recall(&self, filter: &Filter, now_ms: u64) -> Vec<Event> {
-        if !filter.names_someone() || filter.limit == Some(0) || !may_see_answers(filter) {
+        if !Self::concerns(filter) {
             return Vec::new();
         }
         let mut inner = self.inner.lock();
@@ -183,7 +188,6 @@ impl Outbox {
     }
 }
 
-/// Most REQs are about something else: they are told so without a look at the shelves.
 fn may_see_answers(filter: &Filter) -> bool {
     let answers = kind::WALLET_RESPONSE..=kind::WALLET_NOTIFICATION;
     filter.kinds.as_deref().is_none_or(|kinds| kinds.iter().any(|kind| answers.contains(kind)))

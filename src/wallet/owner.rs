@@ -9,7 +9,7 @@ use super::access::keys::{KeyError, new_client};
 use super::access::table::{Hosted, Keys};
 use super::money::ReadError;
 use super::money::types::{
-    AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, ListQuery, On, OwnerError, Page, Viewer,
+    AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, LIST_ROWS_MAX, ListQuery, On, OwnerError, Page, Viewer,
 };
 use super::service::Wallet;
 use super::terms::AccountId;
@@ -118,6 +118,9 @@ pub enum PaymentsError {
     /// Nothing has that name.
     #[error("there is no account named \"{0}\"")]
     NoAccount(String),
+    /// All accounts together are only shown so far back.
+    #[error("of all accounts together only the newest {LIST_ROWS_MAX} are shown; name an account to look further back")]
+    TooFarBack,
     /// The disk.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -222,16 +225,30 @@ impl Wallet {
         self.money().account_named(account).ok_or(OwnerError::NoAccount)
     }
 
-    /// A page of payments and invoices, newest first, of one account or of all.
+    /// A page of payments and invoices, newest first, of one account or of all. Of all accounts together only the newest
+    /// [`LIST_ROWS_MAX`] can be seen.
     pub fn payments(&self, account: Option<&str>, query: &ListQuery) -> Result<Page, PaymentsError> {
-        let viewer = match account {
-            None => Viewer::Owner,
-            Some(name) => {
-                let found = self.money().account_named(name);
-                Viewer::Account(found.ok_or_else(|| PaymentsError::NoAccount(name.to_owned()))?.id)
-            }
-        };
-        Ok(self.money().list(viewer, query)?)
+        if let Some(name) = account {
+            let found = self.money().account_named(name).ok_or_else(|| PaymentsError::NoAccount(name.to_owned()))?;
+            return Ok(self.money().list(Viewer::Account(found.id), query)?);
+        }
+        let limit = query.limit.unwrap_or(LIST_ROWS_MAX).min(LIST_ROWS_MAX);
+        let reach = query.offset.saturating_add(limit);
+        if reach > LIST_ROWS_MAX {
+            return Err(PaymentsError::TooFarBack);
+        }
+        let mut all = Page { total: Some(0), ..Page::default() };
+        for account in self.money().accounts() {
+            let of_account = ListQuery { offset: 0, limit: Some(reach), ..query.clone() };
+            let page = self.money().list(Viewer::Account(account.id), &of_account)?;
+            all.transactions.extend(page.transactions);
+            // Kept short on the way: there may be many accounts.
+            all.transactions.sort_by(|a, b| b.created_at_s.cmp(&a.created_at_s).then_with(|| b.seq.cmp(&a.seq)));
+            all.transactions.truncate(reach);
+            all.total = all.total.zip(page.total).map(|(sum, count)| sum.saturating_add(count));
+        }
+        all.transactions.drain(..query.offset.min(all.transactions.len()));
+        Ok(all)
     }
 
     /// Announces connections: all of them, or only those whose announcement is no longer true.

@@ -1,7 +1,7 @@
 //! The encryption around requests and answers: NIP-44 version 2, and NIP-04 for clients that know nothing else.
 //!
-//! Which one a client used is judged by the shape of its ciphertext (`?iv=` is NIP-04 and can be nothing else); what the tag says may
-//! be wrong and is not needed. The answer goes back in the scheme that worked. Every failure has the same words, so that
+//! Which one a client used is judged by the shape of its ciphertext (`?iv=` is NIP-04 and can be nothing else); what the tag says
+//! may be wrong and is not needed. The answer goes back in the scheme that worked. Every failure has the same words, so that
 //! nobody learns from them which check failed.
 
 use std::fmt;

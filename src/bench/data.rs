@@ -203,7 +203,9 @@ impl World {
         std::thread::scope(|scope| {
             let starts = (0..count).step_by(share);
             let parts: Vec<_> = starts
-                .map(|from| scope.spawn(move || (from..count.min(from + share)).map(|index| make(self, index)).collect::<Vec<T>>()))
+                .map(|from| {
+                    scope.spawn(move || (from..count.min(from + share)).map(|index| make(self, index)).collect::<Vec<T>>())
+                })
                 .collect();
             // A part that panicked is missing and shows as missing operations; making events has no reason to panic.
             parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
@@ -237,6 +239,11 @@ fn letters(random: &mut Random, length: usize) -> String {
 /// Unix seconds.
 pub(super) fn now_s() -> u64 {
     crate::base::clock::Clock::system().now_s()
+}
+
+/// A number that no other run has: what is published now is new to the relay.
+pub(super) fn run_number() -> u64 {
+    crate::base::clock::Clock::system().now_ms()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::answer::{Answer, IdKey, event_id};
 use super::args::{Audience, Fanout};
 use super::book::{Book, Done};
-use super::data::{Random, Signed, World, now_s};
+use super::data::{Random, Signed, World, now_s, run_number};
 use super::error::ClientError;
 use super::meter::{Meter, Round};
 use super::progress::Progress;
@@ -105,12 +105,12 @@ impl Cast {
                 subscriptions.map(|number| filter(args, &world, &mut random, listener, number, &mut receivers)).collect()
             })
             .collect();
-        let (mut signed, mut expected, run) = (Vec::new(), Vec::new(), now_s());
+        let (mut signed, mut expected, run) = (Vec::new(), Vec::new(), run_number());
         while signed.len() < events {
             let author = if args.audience == Audience::Zipf { world.draw_author(&mut random) } else { 0 };
             // An event that nobody is to get shows nothing; with Zipf's law such authors are rare ones.
             if receivers[author] > 0 || args.subscribers == 0 {
-                signed.push(world.note(author, run, &format!("live {run} {}", signed.len())));
+                signed.push(world.note(author, now_s(), &format!("live {run} {}", signed.len())));
                 expected.push(receivers[author]);
             }
         }
@@ -118,14 +118,7 @@ impl Cast {
     }
 }
 
-fn filter(
-    args: &Fanout,
-    world: &World,
-    random: &mut Random,
-    listener: usize,
-    number: usize,
-    receivers: &mut [u32],
-) -> String {
+fn filter(args: &Fanout, world: &World, random: &mut Random, listener: usize, number: usize, receivers: &mut [u32]) -> String {
     match args.audience {
         Audience::Distinct if listener > 0 || number > 0 => {
             format!(r#"{{"authors":["{:032x}{:032x}"],"kinds":[1],"limit":0}}"#, listener + 1, number + 1)
@@ -287,4 +280,3 @@ fn missing(board: &Board) -> ClientError {
     let left: u64 = sent.map(|(_, left)| u64::from(left.load(Ordering::Acquire))).sum();
     ClientError::Refused(format!("{left} deliveries did not come within {} s", DELIVERY_WAIT.as_secs()))
 }
-

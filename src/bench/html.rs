@@ -132,7 +132,8 @@ fn section(out: &mut String, report: &Report, workload: &str, labels: &[&str]) {
         }
         out.push_str("<br>");
     }
-    let marks = [(1.0, "0"), (2.0, "50 %"), (10.0, "90 %"), (100.0, "99 %"), (1e3, "99.9 %"), (1e4, "99.99 %"), (1e5, "99.999 %")];
+    let marks =
+        [(1.0, "0"), (2.0, "50 %"), (10.0, "90 %"), (100.0, "99 %"), (1e3, "99.9 %"), (1e4, "99.99 %"), (1e5, "99.999 %")];
     let plot = Plot {
         title: "latency, ms, by percentile",
         x_name: "percentile",

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::answer::{IdKey, event_id};
 use super::args::{Method, Mixed};
-use super::data::{FILL_END_S, Random, World, now_s};
+use super::data::{FILL_END_S, Random, World, now_s, run_number};
 use super::engine::{Deaf, Ear, Expect, LIVE, Op, Pace};
 use super::error::ClientError;
 use super::fanout::subscribe_all;
@@ -103,14 +103,15 @@ pub(super) async fn run(args: &Mixed) -> Result<Report, ClientError> {
         purse,
         random: Random::new(target.seed ^ 0x1337),
         asker: Asker::new(&world, target.seed, profile.stored, FILL_END_S),
-        stream: now_s() << 8,
+        stream: run_number() << 8,
     };
     let mut people = play.connect().await?;
     let mut wallets = nwc::connect(&runner, play.purse.clients(), people.len()).await?;
     let seconds = args.seconds.unwrap_or(profile.seconds).max(0.1);
     let mut rounds = Vec::new();
     for repeat in 0..=target.repeats.max(1) {
-        let (mut sockets, round) = play.round(people, wallets, if repeat == 0 { seconds * WARM } else { seconds }, &progress).await?;
+        let (mut sockets, round) =
+            play.round(people, wallets, if repeat == 0 { seconds * WARM } else { seconds }, &progress).await?;
         wallets = sockets.split_off(profile.connections);
         people = sockets;
         if repeat > 0 {
@@ -166,7 +167,9 @@ impl Play<'_> {
                     let client = self.random.below(purses);
                     let op = match &self.purse {
                         Purse::Outside(wallet) => wallet.request(client, Some(&mut ready), class, moment)?,
-                        Purse::Connections(parties) => request_op(&parties[client], Method::GetBalance, &json!({}), class, moment)?,
+                        Purse::Connections(parties) => {
+                            request_op(&parties[client], Method::GetBalance, &json!({}), class, moment)?
+                        }
                     };
                     ops[crowd + client].push(op);
                 }

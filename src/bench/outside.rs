@@ -49,7 +49,13 @@ impl Wallet {
     }
 
     /// A request of a client, and the answer if it is to be ready before.
-    pub(super) fn request(&self, client: usize, ready: Option<&mut Ready>, class: usize, at: Duration) -> Result<Op, ClientError> {
+    pub(super) fn request(
+        &self,
+        client: usize,
+        ready: Option<&mut Ready>,
+        class: usize,
+        at: Duration,
+    ) -> Result<Op, ClientError> {
         let party = &self.clients[client];
         let request = party.request("get_balance", &json!({}))?;
         if let (Some(ready), Some(service)) = (ready, self.services.get(&party.own.pubkey)) {

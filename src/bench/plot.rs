@@ -79,9 +79,7 @@ impl Axis {
         let step = 10_f64.powf((self.high / 4.0).max(1e-9).log10().floor());
         let values: Vec<f64> = match self.scale {
             Scale::Linear => (0..=40_u32).map(|index| f64::from(index) * step).collect(),
-            Scale::Log => {
-                (-6..=12).flat_map(|power: i32| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power))).collect()
-            }
+            Scale::Log => (-6..=12).flat_map(|power: i32| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power))).collect(),
         };
         let inside: Vec<f64> = values.into_iter().filter(|value| (self.low..=self.high).contains(value)).collect();
         let every = inside.len().div_ceil(GRID_MAX).max(1);
@@ -99,7 +97,13 @@ impl Plot<'_> {
         for value in y.grid() {
             let at = y.place(value);
             let _ = write!(out, r#"<path d="M{LEFT} {at:.1}H{:.1}" class="g"/>"#, WIDTH - RIGHT);
-            let _ = write!(out, r#"<text x="{:.1}" y="{:.1}" class="n" text-anchor="end">{}</text>"#, LEFT - 5.0, at + 3.5, short(value));
+            let _ = write!(
+                out,
+                r#"<text x="{:.1}" y="{:.1}" class="n" text-anchor="end">{}</text>"#,
+                LEFT - 5.0,
+                at + 3.5,
+                short(value)
+            );
         }
         let marks: Vec<(f64, String)> = match self.x_marks {
             [] => x.grid().into_iter().map(|value| (value, short(value))).collect(),
@@ -108,10 +112,15 @@ impl Plot<'_> {
         for (value, words) in marks.iter().filter(|(value, _)| (x.low..=x.high).contains(value)) {
             let at = x.place(*value);
             let _ = write!(out, r#"<path d="M{at:.1} {TOP}V{:.1}" class="g"/>"#, HEIGHT - BOTTOM);
-            let _ = write!(out, r#"<text x="{at:.1}" y="{:.1}" class="n" text-anchor="middle">{words}</text>"#, HEIGHT - BOTTOM + 14.0);
+            let _ = write!(
+                out,
+                r#"<text x="{at:.1}" y="{:.1}" class="n" text-anchor="middle">{words}</text>"#,
+                HEIGHT - BOTTOM + 14.0
+            );
         }
         let name = escape(self.x_name);
-        let _ = write!(out, r#"<text x="{:.1}" y="{:.1}" class="n" text-anchor="end">{name}</text>"#, WIDTH - RIGHT, HEIGHT - 5.0);
+        let _ =
+            write!(out, r#"<text x="{:.1}" y="{:.1}" class="n" text-anchor="end">{name}</text>"#, WIDTH - RIGHT, HEIGHT - 5.0);
         for (index, series) in self.series.iter().enumerate() {
             out.push_str(&line(series, index, &x, &y));
         }

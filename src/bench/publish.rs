@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::args::{Fill, Publish};
-use super::data::{World, now_s};
+use super::data::{World, now_s, run_number};
 use super::engine::{Deaf, Expect, Op, Pace};
 use super::error::ClientError;
 use super::meter::Round;
@@ -22,7 +22,7 @@ const WARM_STREAM: u64 = 0x3a33;
 
 pub(super) async fn run(args: &Publish) -> Result<Report, ClientError> {
     let (target, runner) = (&args.target, Runner::new(&args.target).await?);
-    let (world, run, connections) = (World::new(target.seed), args.run.unwrap_or_else(now_s), args.connections.max(1));
+    let (world, run, connections) = (World::new(target.seed), args.run.unwrap_or_else(run_number), args.connections.max(1));
     let progress = Progress::new("publish");
     progress.say("connecting");
     let mut sockets = runner.open(0, connections).await?;
@@ -44,7 +44,8 @@ pub(super) async fn run(args: &Publish) -> Result<Report, ClientError> {
         None => format!("publish, {connections} connections, window {}", args.window),
         Some(rate) => format!("publish, {connections} connections, {rate:.0}/s open loop"),
     };
-    let written = rounds.iter().filter_map(Round::written_bytes).sum::<u64>() / rounds.iter().map(Round::operations).sum::<u64>().max(1);
+    let written =
+        rounds.iter().filter_map(Round::written_bytes).sum::<u64>() / rounds.iter().map(Round::operations).sum::<u64>().max(1);
     let note = (written > 0).then(|| format!("{written} bytes written to disk per event"));
     report.add(name, &rounds, 0, note);
     Ok(report)

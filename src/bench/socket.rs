@@ -152,7 +152,8 @@ impl Socket {
         self.inbox.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, used);
         // Reads filled the whole buffer: more room saves reads, up to a point.
-        let wanted = (self.inbox.len() * 2).clamp(INBOX_FIRST, INBOX_WANTED).max(if used * 2 > self.inbox.len() { used * 2 } else { 0 });
+        let wanted =
+            (self.inbox.len() * 2).clamp(INBOX_FIRST, INBOX_WANTED).max(if used * 2 > self.inbox.len() { used * 2 } else { 0 });
         if wanted > MESSAGE_MAX * 2 {
             return Err(ClientError::Frame("more than the largest message is waiting"));
         }

@@ -121,10 +121,9 @@ mod tests {
         let (mut first, mut second) = (timer.alarm(), timer.alarm());
         let start = Instant::now();
         let (a, b) = (start + Duration::from_millis(3), start + Duration::from_millis(1));
-        let both = futures_util::future::join(
-            async { (first.until(a).await, Instant::now()).1 },
-            async { (second.until(b).await, Instant::now()).1 },
-        );
+        let both = futures_util::future::join(async { (first.until(a).await, Instant::now()).1 }, async {
+            (second.until(b).await, Instant::now()).1
+        });
         let (rang_first, rang_second) = both.await;
         assert!(rang_first >= a && rang_second >= b && rang_second < rang_first);
     }

@@ -4,6 +4,7 @@
 //! that need one); 74 a write to disk failed; 78 the configuration or the data directory is wrong.
 
 pub mod admin_client;
+mod bench;
 mod check;
 mod init;
 mod serve;
@@ -58,6 +59,9 @@ enum Command {
     Wallet(WalletCommand),
     /// What the running server is doing
     Stats(stats::StatsArgs),
+    /// Load a relay or a wallet service and measure it
+    #[command(subcommand)]
+    Bench(Box<crate::bench::Workload>),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args, &overrides),
         Command::Wallet(command) => with_server(&overrides, async |data, out| wallet::run(command, &data, out).await),
         Command::Stats(args) => with_server(&overrides, async |data, out| stats::run(&args, &data, out).await),
+        Command::Bench(workload) => bench::run(&workload),
     };
     ExitCode::from(code)
 }

@@ -31,10 +31,10 @@ impl<'a> Answer<'a> {
             }
             b"OK" => {
                 let rest = trim(skip(rest, b',')?);
-                Some(Self::Ok { id: id_key(first)?, accepted: rest.starts_with(b"true"), words: rest })
+                Some(Self::Ok { id: id_key(first)?, accepted: rest.starts_with(b"true"), words: words(rest) })
             }
             b"EOSE" => Some(Self::Eose { subscription: first }),
-            b"CLOSED" => Some(Self::Closed { subscription: first, words: rest }),
+            b"CLOSED" => Some(Self::Closed { subscription: first, words: words(rest) }),
             b"NOTICE" => Some(Self::Notice { words: first }),
             _ => None,
         }
@@ -66,6 +66,12 @@ fn after<'a>(event: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let at = event.windows(name.len()).position(|window| window == name)? + name.len();
     let quote = event.get(at..)?.iter().take(4).position(|&byte| byte == b'"')?;
     event.get(at + quote + 1..)
+}
+
+/// The string at the end of an OK or a CLOSED.
+fn words(rest: &[u8]) -> &[u8] {
+    let at = rest.iter().position(|&byte| byte == b'"');
+    at.and_then(|at| string(&rest[at..])).map_or(rest, |(words, _)| words)
 }
 
 fn skip(text: &[u8], byte: u8) -> Option<&[u8]> {
@@ -104,7 +110,7 @@ mod tests {
         let ok = format!(r#"["OK","{ID}",true,""]"#);
         assert!(matches!(Answer::read(ok.as_bytes()), Answer::Ok { id: 255, accepted: true, .. }));
         let refused = format!(r#"[ "OK" , "{ID}" , false, "blocked: no"]"#);
-        assert!(matches!(Answer::read(refused.as_bytes()), Answer::Ok { id: 255, accepted: false, .. }));
+        assert!(matches!(Answer::read(refused.as_bytes()), Answer::Ok { id: 255, accepted: false, words: b"blocked: no" }));
         let event = format!(r#"["EVENT","q1",{{"content":"\"id\":\"x","id":"{ID}"}} ]"#);
         let Answer::Event { subscription: b"q1", event } = Answer::read(event.as_bytes()) else { panic!("not an event") };
         assert_eq!(event_id(event), Some(255));

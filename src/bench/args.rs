@@ -49,6 +49,13 @@ impl Target {
     }
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (1e-3..=1e9).contains(&number) => Ok(number),
+        _ => Err("a number from 0.001 to 1000000000 is needed".to_owned()),
+    }
+}
+
 /// Which subscriptions the listeners of `fanout` hold.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
@@ -100,7 +107,7 @@ pub struct Publish {
     #[arg(long, default_value_t = 32)]
     pub window: usize,
     /// Events per second over all connections, sent on schedule whatever the relay does (open loop)
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub rate: Option<f64>,
     /// Number of the run: the same seed and number publish the same events [default: the time]
     #[arg(long)]
@@ -143,7 +150,7 @@ pub struct Query {
     #[arg(long, default_value_t = 1)]
     pub window: usize,
     /// Queries per second over all connections, on schedule (open loop)
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub rate: Option<f64>,
     /// Limits to ask with
     #[arg(long, value_delimiter = ',', default_values_t = [1_usize, 100, 500])]
@@ -253,7 +260,7 @@ pub struct Nwc {
     #[arg(long, default_value_t = 1)]
     pub window: usize,
     /// Requests per second over all clients, on schedule (open loop)
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub rate: Option<f64>,
     /// Check the signature of every so many-th answer (0: of none); every answer is decrypted
     #[arg(long, default_value_t = 16)]
@@ -276,7 +283,7 @@ pub struct Outside {
     #[arg(long, default_value_t = 1)]
     pub window: usize,
     /// Requests per second over all clients, on schedule (open loop)
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub rate: Option<f64>,
     /// While the clock runs the service checks, decrypts, encrypts and signs, and the client checks and decrypts; otherwise the
     /// answers too are signed before
@@ -297,10 +304,10 @@ pub struct Mixed {
     #[arg(long)]
     pub uri: Vec<String>,
     /// Multiplies the profile's rate
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub scale: f64,
     /// Seconds of one repeat [default: the profile's]
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     pub seconds: Option<f64>,
 }
 

@@ -56,7 +56,8 @@ pub(super) async fn run(args: &Idle) -> Result<Report, ClientError> {
 fn note(notes: &[(u64, f64)]) -> String {
     match notes.first() {
         Some((grown, idle_cpu)) => {
-            format!("{} of relay memory per connection, {idle_cpu:.1} % of one core while they are held", bytes(*grown))
+            let grown = bytes(*grown);
+            format!("{grown} of relay memory per connection (if it was just started), {idle_cpu:.1} % of one core while held")
         }
         None => "give --server-pid to see memory".to_owned(),
     }

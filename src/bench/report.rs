@@ -210,7 +210,7 @@ impl Row {
             lines.push(format!("open loop: 99 % were sent within {lag:.3} ms of their moment"));
         }
         if let (true, Some(words)) = (self.failed > 0, &self.first_failure) {
-            lines.push(format!("first failure: {}", words.trim_matches(|c| ",\"] ".contains(c))));
+            lines.push(format!("first failure: {words}"));
         }
         let loader = format!("loader {:.0} % of one core", self.client_cpu_percent);
         lines.push(match (self.server_cpu_percent, self.server_rss_bytes) {

@@ -99,6 +99,11 @@ fn with_server(
             Err(code) => return code,
         },
     };
+    block_on(async |out| command(data, out).await)
+}
+
+/// Runs a command that talks to a server.
+fn block_on(command: impl AsyncFnOnce(&mut (dyn Write + Send)) -> Result<(), CommandError>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -106,7 +111,7 @@ fn with_server(
             return EXIT_FAILED;
         }
     };
-    match runtime.block_on(command(data, &mut io::stdout())) {
+    match runtime.block_on(command(&mut io::stdout())) {
         Ok(()) => 0,
         // Whoever reads the output has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,

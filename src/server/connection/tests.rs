@@ -23,9 +23,9 @@ use crate::base::hex32::EventId;
 use crate::base::shutdown::Shutdown;
 use crate::live::{Live, LiveConfig, TotalBytes};
 use crate::policy::{Limits, Policy, RateConfig, Rules};
-use crate::protocol::event::{Event, EventRef};
+use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
-use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Unreadable};
+use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Tally, Unreadable};
 use crate::relay::{NoIntake, Relay};
 use crate::telemetry::metrics::{Registry, ServerMetrics};
 
@@ -58,16 +58,26 @@ impl Storage for Nothing {
         Ok(Box::new(Empty))
     }
 
-    fn count(&self, _: &[Filter], _: u64) -> Result<Count, Unreadable> {
-        Ok(Count { count: 0, approximate: false })
+    fn count(&self, _: &[Filter], _: u64) -> Result<Box<dyn Tally>, Unreadable> {
+        Ok(Box::new(Empty))
     }
 }
 
 struct Empty;
 
 impl Query for Empty {
-    fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+    fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         Ok(Step::Done)
+    }
+}
+
+impl Tally for Empty {
+    fn run(&mut self, _: std::time::Instant) -> Result<Step, Unreadable> {
+        Ok(Step::Done)
+    }
+
+    fn so_far(&self) -> Count {
+        Count::default()
     }
 }
 

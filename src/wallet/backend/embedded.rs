@@ -67,7 +67,7 @@ impl Embedded {
     /// Payment secrets (BOLT 11 `s`) follow from the node key and the preimage, so the same order gives the same invoice.
     fn payment_secret(&self, order: &NewInvoice) -> [u8; 32] {
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key.secret_bytes())
-            .map_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()), |mac| mac);
+            .unwrap_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()));
         mac.update(b"hearth payment secret");
         mac.update(&order.preimage.0);
         mac.finalize().into_bytes().into()

@@ -106,8 +106,11 @@ fn done(entry: Entry) -> Result<(u64, Done), RowsError> {
     }
 }
 
+/// Takes a row.
+type Put<'a> = dyn FnMut(Family, &[u8], &[u8]) + 'a;
+
 /// The rows that a record writes, given to `put` one by one.
-pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut dyn FnMut(Family, &[u8], &[u8])) -> Result<(), RowsError> {
+pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut Put<'_>) -> Result<(), RowsError> {
     let seq = entry.seq;
     match &entry.record {
         Record::Invoice(invoice) => {
@@ -134,8 +137,6 @@ pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut dyn FnMut(Fami
     }
     Ok(())
 }
-
-type Put<'a> = dyn FnMut(Family, &[u8], &[u8]) + 'a;
 
 fn index_done(source: &dyn Source, seq: u64, done: &Done, put: &mut Put<'_>) -> Result<(), RowsError> {
     for answered in &done.answers {

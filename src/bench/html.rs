@@ -106,9 +106,9 @@ fn line(out: &mut String, row: &Row, labels: &[&str], best: f64) {
     let class = if row.failed > 0 { " class=\"bad\"" } else { "" };
     let _ = write!(
         out,
-        "<td>{}<td>{memory}<td>{:.1}<td{class}>{}</tr>",
+        "<td>{}<td>{memory}<td>{}<td{class}>{}</tr>",
         number(row.server_cpu_us_per_op, 1),
-        row.client_cpu_us_per_op,
+        number(row.client_cpu_us_per_op, 1),
         row.failed
     );
 }

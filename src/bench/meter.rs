@@ -24,6 +24,13 @@ impl Latency {
         }
     }
 
+    fn merge(&mut self, other: &Self) {
+        if let (Some(histogram), Some(other)) = (&mut self.0, &other.0) {
+            // Same bounds on both sides, so adding cannot fail.
+            let _ = histogram.add(other);
+        }
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.0.as_ref().map_or(0, Histogram::len)
     }
@@ -67,6 +74,19 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new() -> Self {
         Self { done: 0, failed: 0, events: 0, latency: Latency::new(), first: Latency::new() }
+    }
+
+    /// All of them as one.
+    pub(super) fn sum(tallies: &[Self]) -> Self {
+        let mut sum = Self::new();
+        for tally in tallies {
+            sum.done += tally.done;
+            sum.failed += tally.failed;
+            sum.events += tally.events;
+            sum.latency.merge(&tally.latency);
+            sum.first.merge(&tally.first);
+        }
+        sum
     }
 }
 

@@ -13,7 +13,7 @@ use super::data::{FILL_END_S, Random, World, now_s, run_number};
 use super::engine::{Deaf, Ear, Expect, LIVE, Op, Pace};
 use super::error::ClientError;
 use super::fanout::subscribe_all;
-use super::meter::Round;
+use super::meter::{Round, Tally};
 use super::nwc;
 use super::outside::Wallet;
 use super::profile::{Action, Profile};
@@ -118,7 +118,7 @@ pub(super) async fn run(args: &Mixed) -> Result<Report, ClientError> {
             rounds.push(round);
         }
     }
-    Ok(report(args, &profile, &play.actions, &rounds))
+    Ok(report(args, &profile, &play.actions, rounds))
 }
 
 impl Play<'_> {
@@ -218,19 +218,23 @@ impl Play<'_> {
     }
 }
 
-fn report(args: &Mixed, profile: &Profile, actions: &[(Action, f64)], rounds: &[Round]) -> Report {
+fn report(args: &Mixed, profile: &Profile, actions: &[(Action, f64)], mut rounds: Vec<Round>) -> Report {
     let mut report = Report::new(&args.target);
-    let rate = profile.rate * args.scale;
-    let whole = format!("{}: {}, {rate:.0} operations/s", profile.name, profile.about);
-    for (class, (action, share)) in actions.iter().enumerate() {
-        let note = if class == 0 { Some(whole.clone()) } else { None };
-        let name = format!("{}, {} ({:.0} % of {rate:.0}/s)", profile.name, action.name(), share * 100.0);
-        if matches!(action, Action::Ask(_)) {
-            report.add_query(name, rounds, class, note);
-        } else {
-            report.add(name, rounds, class, note);
-        }
+    let (rate, all) = (profile.rate * args.scale, actions.len() + 1);
+    for round in &mut rounds {
+        round.tallies.push(Tally::sum(&round.tallies[..actions.len()]));
     }
-    report.add(format!("{}, {LIVE} deliveries", profile.name), rounds, actions.len(), None);
+    report.add(format!("{}, all of {rate:.0}/s", profile.name), &rounds, all, Some(profile.about.clone()));
+    for (class, (action, share)) in actions.iter().enumerate() {
+        let name = format!("{}, {} ({:.0} %)", profile.name, action.name(), share * 100.0);
+        if matches!(action, Action::Ask(_)) {
+            report.add_query(name, &rounds, class, None);
+        } else {
+            report.add(name, &rounds, class, None);
+        }
+        report.share_round();
+    }
+    report.add(format!("{}, {LIVE} deliveries", profile.name), &rounds, actions.len(), None);
+    report.share_round();
     report
 }

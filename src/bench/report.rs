@@ -62,8 +62,8 @@ pub(super) struct Row {
     pub(super) server_cpu_percent: Option<f64>,
     pub(super) server_rss_bytes: Option<u64>,
     pub(super) server_peak_rss_bytes: Option<u64>,
-    pub(super) client_cpu_us_per_op: f64,
-    pub(super) client_cpu_percent: f64,
+    pub(super) client_cpu_us_per_op: Option<f64>,
+    pub(super) client_cpu_percent: Option<f64>,
     pub(super) note: Option<String>,
     /// Latency by the share of operations that took longer: (share, ms).
     pub(super) curve: Vec<(f64, f64)>,
@@ -109,6 +109,16 @@ impl Report {
         }
     }
 
+    /// Says that the last row shares its round with others: what was measured of the whole round is not its own.
+    pub(super) fn share_round(&mut self) {
+        if let Some(row) = self.rows.last_mut() {
+            (row.server_cpu_us_per_op, row.server_cpu_percent, row.server_rss_bytes) = (None, None, None);
+            (row.client_cpu_us_per_op, row.client_cpu_percent, row.lag_p99_ms) = (None, None, None);
+            (row.server_peak_rss_bytes, row.first_failure) = (None, row.first_failure.take().filter(|_| row.failed > 0));
+            row.timeline.clear();
+        }
+    }
+
     /// As [`Report::add`], with what only queries have: events that came back, and the time until the first.
     pub(super) fn add_query(&mut self, workload: impl Into<String>, rounds: &[Round], class: usize, note: Option<String>) {
         let before = self.rows.len();
@@ -138,14 +148,14 @@ impl Report {
             let spread = format!("{:.0} to {:.0}", row.per_second_min, row.per_second_max);
             let _ = writeln!(
                 out,
-                "{:<width$} {:>10.0} {spread:>19} {:>9} {:>9} {:>9} {:>9} {:>9.1} {:>7}",
+                "{:<width$} {:>10.0} {spread:>19} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
                 name(row),
                 row.per_second,
                 number(row.p50_ms, 3),
                 number(row.p99_ms, 3),
                 number(row.p999_ms, 3),
                 number(row.server_cpu_us_per_op, 1),
-                row.client_cpu_us_per_op,
+                number(row.client_cpu_us_per_op, 1),
                 row.failed
             );
             for line in row.remarks() {
@@ -190,8 +200,8 @@ impl Row {
             server_cpu_percent: server_cpu.map(|cpu| percent(cpu, middle.elapsed)),
             server_rss_bytes: server.map(|usage| usage.rss_bytes),
             server_peak_rss_bytes: server.map(|usage| usage.peak_bytes),
-            client_cpu_us_per_op: per_operation_us(middle.client_cpu, tally.done),
-            client_cpu_percent: percent(middle.client_cpu, middle.elapsed),
+            client_cpu_us_per_op: Some(per_operation_us(middle.client_cpu, tally.done)),
+            client_cpu_percent: Some(percent(middle.client_cpu, middle.elapsed)),
             note,
             curve: tally.latency.curve(),
             timeline: speeds(&middle.timeline),
@@ -212,11 +222,11 @@ impl Row {
         if let (true, Some(words)) = (self.failed > 0, &self.first_failure) {
             lines.push(format!("first failure: {words}"));
         }
-        let loader = format!("loader {:.0} % of one core", self.client_cpu_percent);
-        lines.push(match (self.server_cpu_percent, self.server_rss_bytes) {
+        let loader = self.client_cpu_percent.map(|cpu| format!("loader {cpu:.0} % of one core"));
+        lines.extend(loader.map(|loader| match (self.server_cpu_percent, self.server_rss_bytes) {
             (Some(cpu), Some(rss)) => format!("relay {cpu:.0} % of one core, {} resident; {loader}", bytes(rss)),
             _ => loader,
-        });
+        }));
         lines
     }
 }

@@ -1,7 +1,6 @@
 //! The shell from outside: a real socket, a real client (tungstenite), a relay without a disk.
 
 use std::ops::ControlFlow;
-use std::sync::Mutex;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -31,12 +30,8 @@ use crate::telemetry::metrics::{Registry, ServerMetrics};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A store that has nothing; with `held`, it answers an append only when it is dropped.
-#[derive(Default)]
-struct Nothing {
-    held: Mutex<Vec<OnAppended>>,
-    holds: bool,
-}
+/// A store that has nothing.
+struct Nothing;
 
 impl Storage for Nothing {
     fn has(&self, _: &EventId) -> bool {
@@ -48,9 +43,6 @@ impl Storage for Nothing {
     }
 
     fn append(&self, _: Event, done: OnAppended) {
-        if self.holds {
-            return self.held.lock().unwrap().push(done);
-        }
         done(Appended::Stored { seq: 1 });
     }
 
@@ -124,7 +116,7 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let clock = Clock::system();
     let rates = RateConfig { enabled: false, ..RateConfig::default() };
     let relay = Relay::new(crate::relay::Parts {
-        store: Arc::new(Nothing::default()),
+        store: Arc::new(Nothing),
         live: Live::new(&LiveConfig::default(), clock.clone()),
         intake: Arc::new(NoIntake),
         policy: Arc::new(Policy::new(Limits::default(), &rates, Vec::new(), Rules::default())),

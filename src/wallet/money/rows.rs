@@ -168,7 +168,7 @@ fn put_hash(put: &mut Put<'_>, of: HashOf, hash: &PaymentHash, value: HashValue)
 fn put_invoice_lists(put: &mut Put<'_>, seq: u64, at_ms: u64, invoice: &Invoice, end: u64) {
     let state = if end == 0 { ListState::Open } else { ListState::Settled };
     let value = list_value(ListValue { direction: Direction::Incoming, state, end, cost: Msat::ZERO });
-    for scope in [Scope::Account(invoice.account), Scope::Connection(invoice.request.connection)] {
+    for scope in [Scope::Account(invoice.account), Scope::Connection(invoice.request.connection), Scope::All] {
         put(LISTS, &list_key(scope, at_ms, seq), &value);
     }
 }
@@ -182,7 +182,7 @@ fn put_payment_lists(put: &mut Put<'_>, seq: u64, at_ms: u64, intent: &Intent, e
         }
     };
     let value = list_value(ListValue { direction: Direction::Outgoing, state, end, cost });
-    for scope in [Scope::Account(intent.account), Scope::Connection(intent.request.connection)] {
+    for scope in [Scope::Account(intent.account), Scope::Connection(intent.request.connection), Scope::All] {
         put(LISTS, &list_key(scope, at_ms, seq), &value);
     }
 }

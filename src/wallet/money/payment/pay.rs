@@ -91,7 +91,14 @@ fn safe_mode() -> Refusal {
 
 /// Both legs and both ends in one batch: there is no moment at which the money is nowhere. Paying oneself is booked the same way;
 /// the two legs then cancel out.
-fn pay_inside(state: &mut State, intent: Box<Intent>, preimage: Preimage, payee: Payee, now_ms: u64, out: &mut Vec<Effect>) -> bool {
+fn pay_inside(
+    state: &mut State,
+    intent: Box<Intent>,
+    preimage: Preimage,
+    payee: Payee,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) -> bool {
     let done = Done {
         intent: state.seq + 1,
         hash: intent.hash,

@@ -7,10 +7,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::super::memory::MemoryRows;
-use super::super::payment::{Effect, Input, Reply, RequestRow, Rows, State, Token, step};
-use super::super::record::{Book, Ending, Entry, Record};
+use super::super::payment::{Effect, Input, InvoiceRow, PaymentRow, Reply, RequestRow, Rows, RowsError, State, Token, step};
+use super::super::record::{Answered, Book, Ending, Entry, Record};
 use super::super::types::*;
 use super::support::*;
+use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 use crate::wallet::backend::bolt11::Decoded;
 use crate::wallet::backend::{LookupResult, MadeInvoice, Network, SendOrder, SendResult};
@@ -27,6 +28,17 @@ enum Fate {
     UnderWay,
     Paid { fee: u64 },
     Failed,
+}
+
+/// Mistakes that wallets have made. The world makes them on request, to show that it would see them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Mistake {
+    SendBeforeSync,
+    TimeOutIsFailed,
+    RequestsRememberedInMemoryOnly,
+    HoldsReleasedAtRestart,
+    AnswerNotStored,
+    SecondPaymentAfterRestart,
 }
 
 struct NodePayment {
@@ -53,10 +65,32 @@ struct World {
     tokens: BTreeMap<Token, RequestKey>,
     number: u64,
     now_ms: u64,
+    mistake: Option<Mistake>,
+}
+
+/// Rows that have forgotten what was before the last crash.
+struct Forgetful<'a>(&'a MemoryRows);
+
+impl Rows for Forgetful<'_> {
+    fn request(&self, _: &RequestKey) -> Result<Option<RequestRow>, RowsError> {
+        Ok(None)
+    }
+
+    fn payment(&self, _: &PaymentHash) -> Result<Option<PaymentRow>, RowsError> {
+        Ok(None)
+    }
+
+    fn invoice(&self, hash: &PaymentHash) -> Result<Option<InvoiceRow>, RowsError> {
+        self.0.invoice(hash)
+    }
+
+    fn spent_since(&self, connection: ConnectionId, since_ms: u64) -> Result<Msat, RowsError> {
+        self.0.spent_since(connection, since_ms)
+    }
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, mistake: Option<Mistake>) -> Self {
         let accounts = vec![(BALANCE, None); CONNECTIONS as usize];
         let mut core = Core::with(&accounts);
         for connection in 0..CONNECTIONS {
@@ -83,16 +117,23 @@ impl World {
             tokens: BTreeMap::new(),
             number: 0,
             now_ms: START_MS,
+            mistake,
         }
     }
 
     fn step(&mut self, input: Input) {
         let mut effects = Vec::new();
-        step(&mut self.state, &self.rows, input, self.now_ms, &mut effects);
+        let forgetful = Forgetful(&self.rows);
+        let is_forgetful = self.mistake == Some(Mistake::RequestsRememberedInMemoryOnly);
+        let rows: &dyn Rows = if is_forgetful { &forgetful } else { &self.rows };
+        step(&mut self.state, rows, input, self.now_ms, &mut effects);
         for effect in effects {
             match effect {
+                Effect::Send(order) if self.mistake == Some(Mistake::SendBeforeSync) => self.send(order),
                 Effect::Append { mut entry, outcome } => {
-                    sign(&mut entry.record, outcome.as_ref());
+                    if self.mistake != Some(Mistake::AnswerNotStored) {
+                        sign(&mut entry.record, outcome.as_ref());
+                    }
                     self.rows.append(entry);
                 }
                 Effect::Alarm(words) => panic!("alarm: {words}"),
@@ -136,12 +177,7 @@ impl World {
     }
 
     fn publish(&mut self, at: usize) {
-        let answers = match &self.rows.entries()[at].record {
-            Record::Done(done) => done.answers.clone(),
-            Record::Answer { answered, .. } => vec![answered.clone()],
-            _ => return,
-        };
-        for answered in answers {
+        for answered in answers(&self.rows.entries()[at]) {
             self.see(answered.request.key, answered.event);
         }
     }
@@ -155,7 +191,7 @@ impl World {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Send(order) => self.send(order),
-            Effect::Lookup { hash, attempt } => self.lookup(hash, attempt),
+            Effect::Lookup(order) => self.lookup(order.hash, order.attempt),
             Effect::Reply(token, Reply::Pay(PayReply::Durable)) => {
                 let key = self.tokens[&token];
                 self.accepted.insert(key);
@@ -255,6 +291,11 @@ impl World {
         for entry in &entries {
             state.apply(entry).unwrap();
         }
+        match self.mistake {
+            Some(Mistake::HoldsReleasedAtRestart) => state.open.clear(),
+            Some(Mistake::SecondPaymentAfterRestart) => state.refuses_second = true,
+            _ => {}
+        }
         self.rows = MemoryRows::new(entries);
         (self.state, self.committed) = (state, kept);
         self.waiting.clear();
@@ -301,7 +342,12 @@ impl World {
     fn deliver(&mut self) {
         if !self.wire.is_empty() {
             let at = self.dice.random_range(0..self.wire.len());
-            let input = self.wire.swap_remove(at);
+            let mut input = self.wire.swap_remove(at);
+            if let (Some(Mistake::TimeOutIsFailed), Input::Sent { result, .. }) = (self.mistake, &mut input)
+                && let SendResult::Unknown(words) = result
+            {
+                *result = SendResult::Failed(words.clone());
+            }
             self.step(input);
         }
     }
@@ -340,6 +386,10 @@ impl World {
 
     /// After healing: every accepted request has its one answer, and the books say what the node did.
     fn check_end(&self) {
+        for entry in self.rows.entries() {
+            let unsigned = |answered: &Answered| answered.event.is_empty();
+            assert!(!answers(entry).iter().any(unsigned), "an answer is not stored");
+        }
         for key in &self.accepted {
             assert!(matches!(self.rows.request(key).unwrap(), Some(RequestRow::Answered(..))), "no answer to {}", key.event);
         }
@@ -357,6 +407,14 @@ impl World {
     }
 }
 
+fn answers(entry: &Entry) -> Vec<Answered> {
+    match &entry.record {
+        Record::Done(done) => done.answers.clone(),
+        Record::Answer { answered, .. } => vec![answered.clone()],
+        _ => Vec::new(),
+    }
+}
+
 fn outside(entry: &Entry) -> Vec<i128> {
     match &entry.record {
         Record::Done(done) if matches!(done.ending, Ending::Settled { .. }) => {
@@ -366,8 +424,8 @@ fn outside(entry: &Entry) -> Vec<i128> {
     }
 }
 
-fn run(seed: u64) -> Vec<Entry> {
-    let mut world = World::new(seed);
+fn run(seed: u64, mistake: Option<Mistake>) -> Vec<Entry> {
+    let mut world = World::new(seed, mistake);
     for _ in 0..STEPS {
         world.act();
     }
@@ -379,14 +437,30 @@ fn run(seed: u64) -> Vec<Entry> {
 #[test]
 fn no_payment_is_made_twice_or_lost_wherever_it_crashes() {
     for seed in 0..SEEDS {
-        let outcome = std::panic::catch_unwind(|| run(seed));
+        let outcome = std::panic::catch_unwind(|| run(seed, None));
         assert!(outcome.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn known_mistakes_are_seen() {
+    let mistakes = [
+        Mistake::SendBeforeSync,
+        Mistake::TimeOutIsFailed,
+        Mistake::RequestsRememberedInMemoryOnly,
+        Mistake::HoldsReleasedAtRestart,
+        Mistake::AnswerNotStored,
+        Mistake::SecondPaymentAfterRestart,
+    ];
+    for mistake in mistakes {
+        let seen = (0..2_000).any(|seed| std::panic::catch_unwind(|| run(seed, Some(mistake))).is_err());
+        assert!(seen, "{mistake:?} goes unseen");
     }
 }
 
 #[test]
 fn a_seed_replays_exactly() {
     for seed in [3, 77, 1_234] {
-        assert_eq!(run(seed), run(seed));
+        assert_eq!(run(seed, None), run(seed, None));
     }
 }

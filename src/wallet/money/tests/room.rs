@@ -18,7 +18,7 @@ use crate::kv;
 use crate::protocol::event::{Draft, Event, EventLimits};
 use crate::wallet::backend::embedded::{self, Embedded};
 use crate::wallet::backend::{
-    Answer, Backend, BackendError, Capabilities, Info, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult,
+    Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult,
 };
 
 /// Writes answers in the clear.
@@ -64,8 +64,8 @@ impl Backend for Slow {
         self.sent.lock().push((order, Some(done)));
     }
 
-    fn lookup(&self, hash: PaymentHash, done: Answer<LookupResult>) {
-        let known = self.known.lock().iter().find(|(of, _)| *of == hash).map(|(_, result)| result.clone());
+    fn lookup(&self, order: LookupOrder, done: Answer<LookupResult>) {
+        let known = self.known.lock().iter().find(|(of, _)| *of == order.hash).map(|(_, result)| result.clone());
         done(known.unwrap_or(LookupResult::NotFound));
     }
 

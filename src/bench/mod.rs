@@ -1,178 +1,87 @@
 //! `hearth bench`: a load generator for any relay and any wallet service that speaks NIP-47.
 //!
 //! It is a client and nothing else: it knows the wire format and imports no part of the server, so that what it measures on
-//! another relay and on hearth is the same. Latencies are taken from the moment a message is handed to the socket to the moment
-//! its answer has been read; closed loop with a window, so a slow server is never hidden by a slow client.
+//! another relay and on hearth is the same. Everything that is sent is made and signed before the clock starts, and what comes
+//! back is matched without being parsed, so that the generator takes little of the machine that it shares with the relay; what it
+//! takes stands in every row. The parts: [`args`] (the command line), `data` (events of a seed), `socket` and `endpoint` (a lean
+//! WebSocket client), `answer` (reading what a relay says), `engine` (closed and open loop), `runner` (rounds), one file a
+//! workload, and `report` with `html`.
 
-mod client;
+pub mod args;
+
+mod answer;
+mod book;
 mod data;
+mod endpoint;
+mod engine;
+mod error;
 mod fanout;
+mod html;
 mod idle;
+mod meter;
+mod mixed;
+mod nwc;
+mod outside;
+mod plot;
 mod process;
+mod profile;
+mod progress;
 mod publish;
 mod query;
 mod report;
+mod runner;
+mod socket;
+mod timer;
 mod wallet;
 
-use std::path::PathBuf;
-use std::time::Duration;
+#[cfg(test)]
+mod tests;
 
-use clap::{Args, Subcommand};
+use std::io::Write as _;
+use std::path::Path;
 
-pub use client::ClientError;
+pub use args::Workload;
+pub use error::ClientError;
 pub use report::Report;
 
-/// What every workload needs to know.
-#[derive(Args, Clone, Debug)]
-pub struct Target {
-    /// The relay to load, ws://host:port
-    #[arg(long, default_value = "ws://127.0.0.1:7777")]
-    pub url: String,
-    /// Process id of the relay, to report its CPU time and memory
-    #[arg(long)]
-    pub server_pid: Option<u32>,
-    /// Seed of all random choices
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// How often the workload is repeated; the median is reported
-    #[arg(long, default_value_t = 3)]
-    pub repeats: usize,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
-    /// Also write the JSON to this file
-    #[arg(long)]
-    pub out: Option<PathBuf>,
-}
-
-/// The workloads.
-#[derive(Subcommand, Clone, Debug)]
-pub enum Workload {
-    /// Publish signed events and wait for every OK
-    Publish {
-        /// What to load and how to report
-        #[command(flatten)]
-        target: Target,
-        /// Events of one repeat
-        #[arg(long, default_value_t = 20_000)]
-        events: usize,
-        /// Connections that share the work
-        #[arg(long, default_value_t = 8)]
-        connections: usize,
-        /// Events in flight on each connection
-        #[arg(long, default_value_t = 32)]
-        window: usize,
-    },
-    /// Fill the relay with events of the seed, so that queries have something to find
-    Fill {
-        /// What to load and how to report
-        #[command(flatten)]
-        target: Target,
-        /// Events to store
-        #[arg(long, default_value_t = 200_000)]
-        events: usize,
-    },
-    /// Ask for stored events by ids, author, kind, tag and their combinations
-    Query {
-        /// What to load and how to report
-        #[command(flatten)]
-        target: Target,
-        /// Events that `fill` stored with the same seed
-        #[arg(long, default_value_t = 200_000)]
-        stored: usize,
-        /// Queries of one repeat and shape
-        #[arg(long, default_value_t = 2_000)]
-        queries: usize,
-        /// Connections that share the work
-        #[arg(long, default_value_t = 8)]
-        connections: usize,
-        /// Limits to ask with
-        #[arg(long, value_delimiter = ',', default_values_t = [1_usize, 100, 500])]
-        limits: Vec<usize>,
-    },
-    /// Publish to many live subscribers
-    Fanout {
-        /// What to load and how to report
-        #[command(flatten)]
-        target: Target,
-        /// Connections that listen
-        #[arg(long, default_value_t = 1_000)]
-        subscribers: usize,
-        /// Events of one repeat
-        #[arg(long, default_value_t = 100)]
-        events: usize,
-        /// Each subscriber asks for something else and only one of them matches
-        #[arg(long)]
-        distinct: bool,
-    },
-    /// Hold idle connections with one subscription each and report their memory
-    Idle {
-        /// What to load and how to report
-        #[command(flatten)]
-        target: Target,
-        /// Connections to hold
-        #[arg(long, default_value_t = 5_000)]
-        connections: usize,
-    },
-    /// Wallet round trips over a nostr+walletconnect:// URI
-    Nwc {
-        /// What to load and how to report
-        #[command(flatten)]
-        target: Target,
-        /// Connection that asks (its relay is the one that is loaded); give it several times for several connections
-        #[arg(long, required = true)]
-        uri: Vec<String>,
-        /// Connection that makes the invoices for pay_invoice
-        #[arg(long)]
-        payee: Option<String>,
-        /// get_balance, make_invoice or pay_invoice
-        #[arg(long, default_value = "get_balance")]
-        method: String,
-        /// Round trips of one repeat
-        #[arg(long, default_value_t = 2_000)]
-        requests: usize,
-        /// Clients that ask at the same time, one request each
-        #[arg(long, default_value_t = 1)]
-        clients: usize,
-    },
-}
-
-/// Runs one workload and returns what was measured.
-pub async fn run(workload: Workload) -> Result<Report, ClientError> {
-    let target = workload.target().clone();
-    let report = match workload {
-        Workload::Publish { events, connections, window, .. } => {
-            publish::run(&target, events, connections.max(1), window.max(1)).await?
-        }
-        Workload::Fill { events, .. } => publish::fill(&target, events).await?,
-        Workload::Query { stored, queries, connections, limits, .. } => {
-            query::run(&target, &query::Plan { stored, queries, connections: connections.max(1), limits }).await?
-        }
-        Workload::Fanout { subscribers, events, distinct, .. } => fanout::run(&target, subscribers, events, distinct).await?,
-        Workload::Idle { connections, .. } => idle::run(&target, connections).await?,
-        Workload::Nwc { uri, payee, method, requests, clients, .. } => {
-            wallet::run(&target, &wallet::Plan { uris: uri, payee, method, requests, clients: clients.max(1) }).await?
-        }
+/// Runs one workload on a runtime of its own, with as many threads as it asks for, and returns what was measured.
+pub fn run(workload: &Workload) -> Result<Report, ClientError> {
+    let threads = workload.target().map_or(1, |target| target.threads.max(1));
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    if let Some(path) = &target.out {
-        std::fs::write(path, report.to_json()).map_err(ClientError::Output)?;
+    let runtime = builder.worker_threads(threads).enable_all().build().map_err(ClientError::Start)?;
+    runtime.block_on(run_here(workload))
+}
+
+/// Runs one workload on the caller's runtime.
+pub async fn run_here(workload: &Workload) -> Result<Report, ClientError> {
+    let report = match workload {
+        Workload::Publish(args) => publish::run(args).await,
+        Workload::Fill(args) => publish::fill(args).await,
+        Workload::Query(args) => query::run(args).await,
+        Workload::Fanout(args) => fanout::run(args).await,
+        Workload::Idle(args) => idle::run(args).await,
+        Workload::Nwc(args) => nwc::run(args).await,
+        Workload::Outside(args) => outside::run(args).await,
+        Workload::Mixed(args) => mixed::run(args).await,
+        Workload::Report(args) => Report::read(&args.files),
+    }?;
+    let (out, html) = match workload {
+        Workload::Report(args) => (None, args.html.as_deref()),
+        other => other.target().map_or((None, None), |target| (target.out.as_deref(), target.html.as_deref())),
+    };
+    if let Some(path) = out {
+        write(path, &report.to_json())?;
+    }
+    if let Some(path) = html {
+        write(path, &report.to_html())?;
     }
     Ok(report)
 }
 
-impl Workload {
-    /// The part that every workload has.
-    pub fn target(&self) -> &Target {
-        match self {
-            Self::Publish { target, .. }
-            | Self::Fill { target, .. }
-            | Self::Query { target, .. }
-            | Self::Fanout { target, .. }
-            | Self::Idle { target, .. }
-            | Self::Nwc { target, .. } => target,
-        }
-    }
+fn write(path: &Path, text: &str) -> Result<(), ClientError> {
+    let mut file = std::fs::File::create(path).map_err(ClientError::Output)?;
+    file.write_all(text.as_bytes()).map_err(ClientError::Output)
 }
-
-/// How long any single answer may take before the run is given up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,129 +1,108 @@
-//! Publishing: signed events, a window of them in flight on each connection, every OK awaited.
+//! Publishing: events signed before the clock starts, every OK awaited.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use super::client::{Client, ClientError, parse_ok};
-use super::data::{World, now_s};
-use super::report::{Latency, Meter, Report};
-use super::{Target, process};
+use super::args::{Fill, Publish};
+use super::data::{World, now_s, run_number};
+use super::engine::{Deaf, Expect, Op, Pace};
+use super::error::ClientError;
+use super::meter::Round;
+use super::progress::Progress;
+use super::report::{Report, bytes};
+use super::runner::{Runner, Share, deal, moment, pace};
+use super::socket::Socket;
 
-/// Stream number of the events that `fill` stores and `query` asks for.
-pub(super) const FILL_STREAM: u64 = 0xf111;
-/// How many seconds the stored events are spread over.
-const FILL_SPAN_S: usize = 30 * 86_400;
-/// Where the spread ends: the same on every day, so that a later query run asks for what an earlier run stored.
-const FILL_DAY_S: u64 = 86_400;
+/// Events of a fill that are signed and sent at a time.
+const FILL_CHUNK: usize = 20_000;
+/// Connections and window of a fill.
+const FILL_CONNECTIONS: usize = 8;
+const FILL_WINDOW: usize = 64;
+/// Stream number of the events that warm up.
+const WARM_STREAM: u64 = 0x3a33;
 
-pub(super) async fn run(target: &Target, events: usize, connections: usize, window: usize) -> Result<Report, ClientError> {
-    let world = World::new(target.seed);
-    let mut samples = Vec::new();
-    let mut written = 0.0;
+pub(super) async fn run(args: &Publish) -> Result<Report, ClientError> {
+    let (target, runner) = (&args.target, Runner::new(&args.target).await?);
+    let (world, run, connections) = (World::new(target.seed), args.run.unwrap_or_else(run_number), args.connections.max(1));
+    let progress = Progress::new("publish");
+    progress.say("connecting");
+    let mut sockets = runner.open(0, connections).await?;
+    let warmup = target.warmup(args.events);
+    if warmup > 0 {
+        let ops = events(&world, WARM_STREAM ^ (run << 16), warmup, None);
+        (sockets, _) = send(&runner, sockets, ops, Pace::Closed { window: args.window.max(1) }, &progress).await?;
+    }
+    let mut rounds = Vec::new();
     for repeat in 0..target.repeats.max(1) {
-        let stream = now_s() << 8 | (repeat as u64 & 0xff);
-        let created_at = now_s();
-        let messages: Vec<_> = (0..events).map(|index| message(&world.event(stream, index, created_at).json)).collect();
-        let before = target.server_pid.and_then(process::usage).map(|usage| usage.written_bytes);
-        let sample = publish_all(target, messages, connections, window).await?;
-        if let (Some(before), Some(after)) = (before, target.server_pid.and_then(process::usage)) {
-            #[expect(clippy::cast_precision_loss, reason = "a byte count for people")]
-            {
-                written = after.written_bytes.saturating_sub(before) as f64 / events.max(1) as f64;
-            }
-        }
-        samples.push(sample);
+        progress.say("signing");
+        let ops = events(&world, (run << 8) | (repeat as u64 & 0xff), args.events, args.rate);
+        let (back, round) = send(&runner, sockets, ops, pace(args.rate, args.window), &progress).await?;
+        sockets = back;
+        rounds.push(round);
     }
-    let mut report = Report::default();
-    let note = (written > 0.0).then(|| format!("{written:.0} bytes written to disk per event in the last repeat"));
-    report.add(format!("publish, {connections} connections, window {window}"), samples, note);
+    let mut report = Report::new(target);
+    let name = match args.rate {
+        None => format!("publish, {connections} connections, window {}", args.window),
+        Some(rate) => format!("publish, {connections} connections, {rate:.0}/s open loop"),
+    };
+    let written =
+        rounds.iter().filter_map(Round::written_bytes).sum::<u64>() / rounds.iter().map(Round::operations).sum::<u64>().max(1);
+    let note = (written > 0).then(|| format!("{written} bytes written to disk per event"));
+    report.add(name, &rounds, 0, note);
     Ok(report)
 }
 
-pub(super) async fn fill(target: &Target, events: usize) -> Result<Report, ClientError> {
-    const CHUNK: usize = 20_000;
-    let world = World::new(target.seed);
-    let mut report = Report::default();
-    let mut from = 0;
-    let mut samples = Vec::new();
+fn events(world: &World, stream: u64, count: usize, rate: Option<f64>) -> Vec<Op> {
+    let created_at = now_s();
+    world.make_many(count, |world, index| {
+        let event = world.event(stream, index, created_at).event;
+        let at = rate.map_or(Duration::ZERO, |rate| moment(index, rate));
+        Op { frame: event.frame(), expect: Expect::Verdict(event.key()), class: 0, at }
+    })
+}
+
+async fn send(
+    runner: &Runner,
+    sockets: Vec<Socket>,
+    ops: Vec<Op>,
+    pace: Pace,
+    progress: &Progress,
+) -> Result<(Vec<Socket>, Round), ClientError> {
+    let shares = deal(ops, sockets.len());
+    let shares = sockets.into_iter().zip(shares).map(|(socket, ops)| Share { socket, ops, ear: Box::new(Deaf) }).collect();
+    runner.round(shares, 1, pace, progress).await
+}
+
+pub(super) async fn fill(args: &Fill) -> Result<Report, ClientError> {
+    let runner = Runner::new(&args.target).await?;
+    let before = args.target.server_pid.and_then(super::process::usage);
+    let rounds = fill_with(&runner, &World::new(args.target.seed), args.events, args.until).await?;
+    let after = args.target.server_pid.and_then(super::process::usage);
+    let note = before.zip(after).map(|(before, after)| {
+        let written = after.written_bytes.saturating_sub(before.written_bytes) / (args.events as u64).max(1);
+        format!("{written} bytes written to disk per event; server memory {}", bytes(after.rss_bytes))
+    });
+    let mut report = Report::new(&args.target);
+    report.add(format!("fill, {} events, chunks of {FILL_CHUNK}", args.events), &rounds, 0, note);
+    Ok(report)
+}
+
+/// Stores the events that queries ask for; those that are there already cost an OK each.
+pub(super) async fn fill_with(runner: &Runner, world: &World, events: usize, until: u64) -> Result<Vec<Round>, ClientError> {
+    let mut sockets = runner.open(0, FILL_CONNECTIONS).await?;
+    let (mut rounds, mut from) = (Vec::new(), 0);
     while from < events {
-        let to = events.min(from + CHUNK);
-        let messages = (from..to).map(|index| message(&world.event(FILL_STREAM, index, fill_time(index, events)).json)).collect();
-        samples.push(publish_all(target, messages, 8, 64).await?);
-        from = to;
-    }
-    report.add(format!("fill, {events} events"), samples, None);
-    Ok(report)
-}
-
-/// When event `index` of `fill` was made: spread evenly over the span that ended at the last midnight but one.
-pub(super) fn fill_time(index: usize, events: usize) -> u64 {
-    let end = (now_s() / FILL_DAY_S - 1) * FILL_DAY_S;
-    let age = FILL_SPAN_S as u64 * (events - index) as u64 / events.max(1) as u64;
-    end - age
-}
-
-pub(super) fn message(event: &str) -> String {
-    format!(r#"["EVENT",{event}]"#)
-}
-
-async fn publish_all(
-    target: &Target,
-    messages: Vec<String>,
-    connections: usize,
-    window: usize,
-) -> Result<super::report::Sample, ClientError> {
-    let operations = messages.len() as u64;
-    let mut shares: Vec<Vec<String>> = (0..connections).map(|_| Vec::new()).collect();
-    for (index, message) in messages.into_iter().enumerate() {
-        shares[index % connections].push(message);
-    }
-    let barrier = Arc::new(tokio::sync::Barrier::new(connections + 1));
-    let mut tasks = Vec::new();
-    for share in shares {
-        let (barrier, mut client) = (barrier.clone(), Client::open(&target.url).await?);
-        tasks.push(tokio::spawn(async move {
-            barrier.wait().await;
-            publish_share(&mut client, share, window).await
-        }));
-    }
-    let meter = Meter::start(target.server_pid);
-    barrier.wait().await;
-    let mut latency = Latency::new();
-    for task in tasks {
-        latency.merge(&task.await??);
-    }
-    Ok(meter.stop(operations, latency))
-}
-
-async fn publish_share(client: &mut Client, share: Vec<String>, window: usize) -> Result<Latency, ClientError> {
-    let mut latency = Latency::new();
-    let mut flying: HashMap<String, Instant> = HashMap::with_capacity(window);
-    let mut waiting = share.into_iter();
-    let mut left = waiting.len();
-    while left > 0 {
-        let mut fed = false;
-        while flying.len() < window {
-            let Some(message) = waiting.next() else { break };
-            // `["EVENT",{"id":"` is 16 bytes long.
-            flying.insert(message[16..80].to_owned(), Instant::now());
-            client.feed(message.into()).await?;
-            fed = true;
+        let count = FILL_CHUNK.min(events - from);
+        let ops = world.make_many(count, |world, index| {
+            let event = world.stored(from + index, events, until).event;
+            Op { frame: event.frame(), expect: Expect::Verdict(event.key()), class: 0, at: Duration::ZERO }
+        });
+        let progress = Progress::new(format!("fill {from} of {events}"));
+        let (back, round) = send(runner, sockets, ops, Pace::Closed { window: FILL_WINDOW }, &progress).await?;
+        if round.failures() > 0 {
+            return Err(ClientError::Refused(round.words.unwrap_or_default()));
         }
-        if fed {
-            client.flush().await?;
-        }
-        let text = client.next().await?;
-        match parse_ok(&text) {
-            Some((id, true)) => {
-                if let Some(sent) = flying.remove(id) {
-                    latency.record(sent.elapsed());
-                    left -= 1;
-                }
-            }
-            Some((_, false)) => return Err(ClientError::Refused(text.to_string())),
-            None => {}
-        }
+        (sockets, from) = (back, from + count);
+        rounds.push(round);
     }
-    Ok(latency)
+    Ok(rounds)
 }

@@ -1,168 +1,168 @@
-//! Wallet round trips (NIP-47) as an app makes them: encrypt, sign, publish, wait for the answer, check and decrypt it.
+//! Both ends of a wallet conversation (NIP-47) as the load generator needs them: requests made before the clock starts, answers
+//! opened as they come.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use nostr::nips::nip44;
+use base64::Engine as _;
+use nostr::nips::nip44::v2::{self, ConversationKey};
 use nostr::nips::nip47::NostrWalletConnectUri;
-use nostr::prelude::{Event, EventBuilder, FinalizeEvent, Keys, Kind, PublicKey, Tag};
+use nostr::prelude::{PublicKey, SecretKey};
+use parking_lot::Mutex;
+use secp256k1::{Keypair, SECP256K1};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
-use super::Target;
-use super::client::{Client, ClientError};
-use super::report::{Latency, Meter, Report};
+use super::args::Method;
+use super::data::{Author, Signed, now_s};
+use super::engine::{Ear, Expect, Op};
+use super::error::ClientError;
+use crate::protocol::event::Draft;
+use crate::protocol::verify::verify;
 
-pub(super) struct Plan {
-    pub(super) uris: Vec<String>,
-    pub(super) payee: Option<String>,
-    pub(super) method: String,
-    pub(super) requests: usize,
-    pub(super) clients: usize,
+/// Kinds of NIP-47.
+pub(super) const REQUEST: u16 = 23_194;
+pub(super) const RESPONSE: u16 = 23_195;
+
+/// One side of an encrypted conversation.
+#[derive(Clone)]
+pub(super) struct Party {
+    pub(super) own: Arc<Author>,
+    /// The other side's public key.
+    pub(super) peer: String,
+    conversation: Arc<ConversationKey>,
+    /// The relay that the connection names.
+    pub(super) relay: String,
 }
 
-/// Amount of each invoice that is paid.
-const AMOUNT_MSAT: u64 = 1_000;
-
-pub(super) async fn run(target: &Target, plan: &Plan) -> Result<Report, ClientError> {
-    let mut report = Report::default();
-    let mut samples = Vec::new();
-    for _ in 0..target.repeats.max(1) {
-        let invoices = match (&plan.payee, plan.method.as_str()) {
-            (Some(payee), "pay_invoice") => make_invoices(payee, plan.requests).await?,
-            (None, "pay_invoice") => return Err(ClientError::Wallet("pay_invoice needs --payee URI to make invoices".into())),
-            _ => Vec::new(),
-        };
-        samples.push(one_repeat(target, plan, invoices).await?);
-    }
-    report.add(format!("nwc {}, {} clients", plan.method, plan.clients), samples, None);
-    Ok(report)
-}
-
-async fn one_repeat(target: &Target, plan: &Plan, invoices: Vec<String>) -> Result<super::report::Sample, ClientError> {
-    let invoices = Arc::new(Mutex::new(invoices));
-    let barrier = Arc::new(tokio::sync::Barrier::new(plan.clients + 1));
-    let mut tasks = Vec::new();
-    for index in 0..plan.clients {
-        let mut session = Session::open(&plan.uris[index % plan.uris.len()]).await?;
-        let (barrier, invoices, method) = (barrier.clone(), invoices.clone(), plan.method.clone());
-        let share = plan.requests / plan.clients + usize::from(index < plan.requests % plan.clients);
-        tasks.push(tokio::spawn(async move {
-            barrier.wait().await;
-            let mut latency = Latency::new();
-            for _ in 0..share {
-                let params = match method.as_str() {
-                    "pay_invoice" => json!({"invoice": invoices.lock().await.pop()}),
-                    "make_invoice" => json!({"amount": AMOUNT_MSAT, "description": "hearth bench"}),
-                    _ => json!({}),
-                };
-                let started = Instant::now();
-                session.ask(&method, params).await?;
-                latency.record(started.elapsed());
-            }
-            Ok::<_, ClientError>(latency)
-        }));
-    }
-    let meter = Meter::start(target.server_pid);
-    barrier.wait().await;
-    let mut latency = Latency::new();
-    for task in tasks {
-        latency.merge(&task.await??);
-    }
-    Ok(meter.stop(plan.requests as u64, latency))
-}
-
-async fn make_invoices(payee: &str, count: usize) -> Result<Vec<String>, ClientError> {
-    let mut session = Session::open(payee).await?;
-    let mut invoices = Vec::with_capacity(count);
-    for _ in 0..count {
-        let result = session.ask("make_invoice", json!({"amount": AMOUNT_MSAT, "description": "hearth bench"})).await?;
-        let invoice = result.get("invoice").and_then(Value::as_str);
-        invoices.push(invoice.ok_or_else(|| ClientError::Wallet("make_invoice gave no invoice".into()))?.to_owned());
-    }
-    Ok(invoices)
-}
-
-/// One connection to one wallet.
-struct Session {
-    client: Client,
-    keys: Keys,
-    wallet: PublicKey,
-    conversation: nip44::v2::ConversationKey,
-}
-
-impl Session {
-    async fn open(uri: &str) -> Result<Self, ClientError> {
-        let uri = NostrWalletConnectUri::parse(uri).map_err(|error| ClientError::Wallet(error.to_string()))?;
+impl Party {
+    /// Reads a connection URI.
+    pub(super) fn of_uri(uri: &str) -> Result<Self, ClientError> {
+        let uri = NostrWalletConnectUri::parse(uri).map_err(wrong)?;
         let relay = uri.relays.first().ok_or_else(|| ClientError::Wallet("the URI names no relay".into()))?;
-        let keys = Keys::new(uri.secret.clone());
-        let conversation = nip44::v2::ConversationKey::derive(&uri.secret, &uri.public_key)
-            .map_err(|error| ClientError::Wallet(error.to_string()))?;
-        let mut client = Client::open(relay.as_str().trim_end_matches('/')).await?;
-        let filter =
-            format!(r##"{{"kinds":[23195],"authors":["{}"],"#p":["{}"],"limit":0}}"##, uri.public_key, keys.public_key());
-        client.subscribe("answers", &filter).await?;
-        Ok(Self { client, keys, wallet: uri.public_key, conversation })
+        let keys = Keypair::from_seckey_slice(SECP256K1, uri.secret.as_secret_bytes()).map_err(wrong)?;
+        Self::new(Author::new(keys), &uri.public_key.to_hex(), relay.as_str().trim_end_matches('/'))
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> Result<Value, ClientError> {
-        let request = self.request(method, &params)?;
-        let id = request.id.to_hex();
-        self.client
-            .send(super::publish::message(
-                &serde_json::to_string(&request).map_err(|error| ClientError::Wallet(error.to_string()))?,
-            ))
-            .await?;
-        loop {
-            let text = self.client.next().await?;
-            if text.starts_with(r#"["OK""#) {
-                if text.contains(",false,") {
-                    return Err(ClientError::Refused(text.to_string()));
-                }
-            } else if text.starts_with(r#"["EVENT""#) && text.contains(&id) {
-                return self.open_answer(&text);
-            }
+    pub(super) fn new(own: Author, peer: &str, relay: &str) -> Result<Self, ClientError> {
+        let secret = SecretKey::from_slice(&own.keys.secret_bytes()).map_err(wrong)?;
+        let peer_key = PublicKey::from_hex(peer).map_err(wrong)?;
+        let conversation = Arc::new(ConversationKey::derive(&secret, &peer_key).map_err(wrong)?);
+        Ok(Self { own: Arc::new(own), peer: peer.to_owned(), conversation, relay: relay.to_owned() })
+    }
+
+    /// The filter of its answers.
+    pub(super) fn answers(&self) -> String {
+        format!(r##"{{"kinds":[{RESPONSE}],"authors":["{}"],"#p":["{}"],"limit":0}}"##, self.peer, self.own.pubkey)
+    }
+
+    /// A request, encrypted and signed.
+    pub(super) fn request(&self, method: &str, params: &Value) -> Result<Signed, ClientError> {
+        let sealed = self.seal(&json!({"method": method, "params": params}).to_string())?;
+        let tags = format!(r#"[["p","{}"],["encryption","nip44_v2"]]"#, self.peer);
+        Ok(self.own.sign(now_s(), REQUEST, &tags, &sealed))
+    }
+
+    /// The answer to a request.
+    pub(super) fn answer(&self, request: &str, result: &Value) -> Result<Signed, ClientError> {
+        let sealed = self.seal(&result.to_string())?;
+        let tags = format!(r#"[["p","{}"],["e","{request}"]]"#, self.peer);
+        Ok(self.own.sign(now_s(), RESPONSE, &tags, &sealed))
+    }
+
+    fn seal(&self, plain: &str) -> Result<String, ClientError> {
+        let mut nonce = [0_u8; 32];
+        getrandom::fill(&mut nonce).map_err(wrong)?;
+        let sealed = v2::encrypt_to_bytes_with_nonce(&self.conversation, plain.as_bytes(), nonce).map_err(wrong)?;
+        Ok(base64::engine::general_purpose::STANDARD.encode(sealed))
+    }
+
+    /// Reads an event of the other side; `check` looks at its signature too.
+    pub(super) fn open(&self, event: &[u8], check: bool) -> Result<Value, ClientError> {
+        let text = std::str::from_utf8(event).map_err(wrong)?;
+        let draft = Draft::parse(text).map_err(|reason| ClientError::Wallet(reason.to_string()))?;
+        if check {
+            verify(&draft.id, &draft.pubkey, &draft.sig).map_err(|reason| ClientError::Wallet(reason.to_string()))?;
         }
+        let sealed = base64::engine::general_purpose::STANDARD.decode(draft.content.as_bytes()).map_err(wrong)?;
+        let plain = v2::decrypt_to_bytes(&self.conversation, &sealed).map_err(wrong)?;
+        serde_json::from_slice(&plain).map_err(wrong)
+    }
+}
+
+fn wrong(error: impl std::fmt::Display) -> ClientError {
+    ClientError::Wallet(error.to_string())
+}
+
+/// A wallet request as an operation.
+pub(super) fn request_op(party: &Party, method: Method, params: &Value, class: usize, at: Duration) -> Result<Op, ClientError> {
+    let request = party.request(method.name(), params)?;
+    Ok(Op { frame: request.frame(), expect: Expect::Reply(request.key()), class, at })
+}
+
+/// Opens every answer; an error in it is a failure.
+pub(super) struct Answers {
+    party: Party,
+    check: usize,
+    heard: usize,
+    /// Where results go that somebody wants (at most one per request).
+    results: Option<Arc<Mutex<Vec<Value>>>>,
+}
+
+impl Answers {
+    pub(super) fn new(party: Party, check: usize) -> Self {
+        Self { party, check, heard: 0, results: None }
     }
 
-    fn request(&self, method: &str, params: &Value) -> Result<Event, ClientError> {
-        let wrong = |error: &dyn std::fmt::Display| ClientError::Wallet(error.to_string());
-        let plain = json!({"method": method, "params": params}).to_string();
-        let sealed = seal(&self.conversation, &plain)?;
-        let tags = [["p", &self.wallet.to_hex()], ["encryption", "nip44_v2"]];
-        let tags: Result<Vec<Tag>, _> = tags.into_iter().map(Tag::parse).collect();
-        EventBuilder::new(Kind::from(23_194), sealed)
-            .tags(tags.map_err(|error| wrong(&error))?)
-            .finalize(&self.keys)
-            .map_err(|error| wrong(&error))
+    pub(super) fn kept(party: Party, results: Arc<Mutex<Vec<Value>>>) -> Self {
+        Self { party, check: 1, heard: 0, results: Some(results) }
     }
+}
 
-    fn open_answer(&self, text: &str) -> Result<Value, ClientError> {
-        let wrong = |error: &dyn std::fmt::Display| ClientError::Wallet(error.to_string());
-        let message: Value = serde_json::from_str(text).map_err(|error| wrong(&error))?;
-        let event: Event = serde_json::from_value(message[2].clone()).map_err(|error| wrong(&error))?;
-        event.verify().map_err(|error| wrong(&error))?;
-        let plain = unseal(&self.conversation, &event.content)?;
-        let answer: Value = serde_json::from_slice(&plain).map_err(|error| wrong(&error))?;
+impl Ear for Answers {
+    fn reply(&mut self, event: &[u8]) -> Result<(), String> {
+        self.heard += 1;
+        let check = self.check > 0 && self.heard.is_multiple_of(self.check);
+        let answer = self.party.open(event, check).map_err(|error| error.to_string())?;
         match answer.get("error") {
-            None | Some(Value::Null) => Ok(answer["result"].clone()),
-            Some(error) => Err(ClientError::Wallet(error.to_string())),
+            None | Some(Value::Null) => {}
+            Some(error) => return Err(format!("the wallet answered {error}")),
         }
+        if let Some(results) = &self.results {
+            results.lock().push(answer.get("result").cloned().unwrap_or_default());
+        }
+        Ok(())
     }
 }
 
-fn seal(key: &nip44::v2::ConversationKey, plain: &str) -> Result<String, ClientError> {
-    use base64::Engine as _;
-    let mut nonce = [0_u8; 32];
-    getrandom::fill(&mut nonce).map_err(|error| ClientError::Wallet(error.to_string()))?;
-    let sealed = nip44::v2::encrypt_to_bytes_with_nonce(key, plain.as_bytes(), nonce);
-    let sealed = sealed.map_err(|error| ClientError::Wallet(error.to_string()))?;
-    Ok(base64::engine::general_purpose::STANDARD.encode(sealed))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn unseal(key: &nip44::v2::ConversationKey, content: &str) -> Result<Vec<u8>, ClientError> {
-    use base64::Engine as _;
-    let sealed = base64::engine::general_purpose::STANDARD.decode(content);
-    let sealed = sealed.map_err(|error| ClientError::Wallet(error.to_string()))?;
-    nip44::v2::decrypt_to_bytes(key, &sealed).map_err(|error| ClientError::Wallet(error.to_string()))
+    fn pair() -> (Party, Party) {
+        let (client, wallet) = (Author::of(1, "client", 0), Author::of(1, "wallet", 0));
+        let (client_key, wallet_key) = (client.pubkey.clone(), wallet.pubkey.clone());
+        (Party::new(client, &wallet_key, "").unwrap(), Party::new(wallet, &client_key, "").unwrap())
+    }
+
+    #[test]
+    fn what_one_side_seals_the_other_opens() {
+        let (client, wallet) = pair();
+        let request = client.request("get_balance", &json!({})).unwrap();
+        let opened = wallet.open(request.json.as_bytes(), true).unwrap();
+        assert_eq!(opened["method"], "get_balance");
+        let answer = wallet.answer(&request.id, &json!({"result": {"balance": 5}})).unwrap();
+        assert!(Answers::new(client.clone(), 1).reply(answer.json.as_bytes()).is_ok());
+        assert_eq!(crate::bench::answer::answered_id(answer.json.as_bytes()), Some(request.key()));
+        let refused = wallet.answer(&request.id, &json!({"error": {"code": "INTERNAL"}})).unwrap();
+        assert!(Answers::new(client, 1).reply(refused.json.as_bytes()).unwrap_err().contains("INTERNAL"));
+    }
+
+    #[test]
+    fn a_uri_is_read() {
+        let wallet = Author::of(1, "wallet", 0).pubkey;
+        let uri = format!("nostr+walletconnect://{wallet}?relay=ws://127.0.0.1:7777&secret={}", "11".repeat(32));
+        let party = Party::of_uri(&uri).unwrap();
+        assert_eq!((party.peer.as_str(), party.relay.as_str()), (wallet.as_str(), "ws://127.0.0.1:7777"));
+        assert!(Party::of_uri("nostr+walletconnect://zz").is_err());
+    }
 }

@@ -59,8 +59,9 @@ enum Command {
     Wallet(WalletCommand),
     /// What the running server is doing
     Stats(stats::StatsArgs),
-    /// Load a relay (this one or any other) and measure it
-    Bench(bench::BenchArgs),
+    /// Load a relay or a wallet service and measure it
+    #[command(subcommand)]
+    Bench(Box<crate::bench::Workload>),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -73,7 +74,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args, &overrides),
         Command::Wallet(command) => with_server(&overrides, async |data, out| wallet::run(command, &data, out).await),
         Command::Stats(args) => with_server(&overrides, async |data, out| stats::run(&args, &data, out).await),
-        Command::Bench(args) => block_on(async |out| bench::run(args, out).await),
+        Command::Bench(workload) => bench::run(&workload),
     };
     ExitCode::from(code)
 }
@@ -103,7 +104,7 @@ fn with_server(
 
 /// Runs a command that talks to a server.
 fn block_on(command: impl AsyncFnOnce(&mut (dyn Write + Send)) -> Result<(), CommandError>) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&error.to_string());

@@ -81,7 +81,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
     ),
     (&["tonic", "tower"], &["src/pb", "src/policy/remote", "src/wallet/backend/", "src/server/admin"]),
     (&["clap", "qrcode"], &["src/cli/", "src/bench/"]),
-    (&["toml", "toml_edit"], &["src/config/"]),
+    (&["toml", "toml_edit"], &["src/config/", "src/bench/profile.rs"]),
 ];
 
 fn floor_of(floors: &[&[&str]], name: &str) -> Option<usize> {

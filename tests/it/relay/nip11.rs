@@ -34,6 +34,16 @@ async fn the_document_says_what_is_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wallet_is_only_announced_when_it_is_on() {
+    let hearth = Hearth::with_config("[wallet]\nenabled = false\n");
+    let nips = document(&hearth).await["supported_nips"].clone();
+    assert!(!nips.as_array().unwrap().contains(&json!(47)), "{nips}");
+    let mut client = hearth.client().await;
+    client.accept(&Key::random().note("a relay all the same")).await;
+    assert_eq!(hearth.run(&["wallet", "connect", "phone"]).status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shipped_limits_are_the_documented_ones() {
     let hearth = Hearth::as_shipped();
     let limits = document(&hearth).await["limitation"].clone();

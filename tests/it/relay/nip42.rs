@@ -21,6 +21,20 @@ async fn a_connection_may_have_several_keys() {
     assert!(client.login(&keys[1]).await.accepted, "again is no error");
 }
 
+/// The `nwc` crate takes an AUTH that it cannot answer for the end of its subscriptions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_is_offered_when_it_is_needed_and_once() {
+    let hearth = Hearth::start();
+    let mut client = hearth.client().await;
+    client.accept(&Key::random().note("")).await;
+    client.stored(&[json!({})]).await;
+    assert_eq!(client.challenge, None, "nothing here needs a login");
+    client.auth_event(&Key::random()).await;
+    assert!(client.challenge.take().is_some());
+    client.publish(&Key::random().event(1, "", &[&["-"]])).await;
+    assert_eq!(client.challenge, None, "it was offered already");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn challenges_are_random_and_each_connection_has_its_own() {
     let hearth = Hearth::start();

@@ -2,12 +2,16 @@
 //!
 //! * [`data_dir`]: what lies where, the keys. [`storage`]: the relay's store, stored events made live. [`wallet`]: the wallet as
 //!   the relay's intake, the relay as the wallet's publisher.
-//! * [`health`]: what the process says about itself. [`run`]: the life after the start, and its end.
+//! * [`health`]: what the process says about itself. [`process`]: what it asks of the system. [`run`]: the life after the start,
+//!   and its end.
 
 pub mod data_dir;
 pub mod health;
+pub mod process;
 pub mod run;
 pub mod storage;
+#[cfg(test)]
+mod tests;
 pub mod wallet;
 
 use std::io;

@@ -94,7 +94,7 @@ async fn failed(fatal: oneshot::Receiver<String>) {
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.readiness.set(false);
         self.shutdown.stop();
         if !self.shutdown.drained(DRAIN_MAX).await {

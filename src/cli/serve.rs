@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, complain, say, settings};
 use crate::app::run::{Ended, Signals};
 use crate::app::wallet::WalletError;
-use crate::app::{App, StartError};
+use crate::app::{App, StartError, process};
 use crate::config::{Overrides, Settings};
 use crate::telemetry::log;
 use crate::wallet::money;
@@ -36,6 +36,7 @@ pub(super) fn run(args: ServeArgs, overrides: Overrides) -> u8 {
         return EXIT_CONFIG;
     }
     log::log_panics(|thread| thread == TASK_THREAD || thread == "main");
+    process::prepare(settings.server.connections_max);
     let runtime = match Builder::new_multi_thread().thread_name(TASK_THREAD).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

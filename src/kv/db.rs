@@ -54,7 +54,7 @@ impl Db {
                 return Err(OpenError::Foreign { dir: dir.to_owned(), family });
             }
         }
-        let cache = Cache::new_lru_cache(config.cache_bytes);
+        let cache = options::cache(config);
         let descriptors = families.iter().map(|spec| options::family(spec, &cache));
         let rocks = DB::open_cf_descriptors(&options, dir, descriptors).map_err(refused)?;
         let names: Vec<_> = families.iter().map(|spec| spec.name).collect();
@@ -113,6 +113,11 @@ impl Db {
             Err(_) => u64::from(inner.poisoned.swap(true, Ordering::AcqRel)),
         };
         result.map_err(CommitError::Failed)
+    }
+
+    /// Where the newest commit stands; grows with every commit. The same as [`Snapshot::position`] while nothing is committed.
+    pub fn position(&self) -> u64 {
+        self.0.rocks.latest_sequence_number()
     }
 
     /// Whether a commit has failed.
@@ -207,7 +212,7 @@ impl Inner {
         }
         let mut raw = WriteBatch::with_capacity_bytes(batch.size_bytes() + 16 * batch.len());
         let missing = |error: ReadError| error.0;
-        for op in batch.ops() {
+        for op in batch.sorted_ops() {
             match op {
                 Op::Put { family, key, value } => raw.put_cf(self.handle(family).map_err(missing)?, key, value),
                 Op::Delete { family, key } => raw.delete_cf(self.handle(family).map_err(missing)?, key),

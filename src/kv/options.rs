@@ -2,7 +2,8 @@
 
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options, SliceTransform,
+    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
+    Options, SliceTransform,
 };
 
 use super::config::{Config, FamilySpec, Shape};
@@ -12,13 +13,13 @@ const BLOOM_BITS_PER_KEY: f64 = 10.0;
 /// Share of a write buffer that its own bloom filter takes.
 const WRITE_BUFFER_BLOOM: f64 = 0.05;
 /// Small blocks make single look-ups cheap, larger ones compress better.
-const LOG_BLOCK_BYTES: usize = 8 << 10;
-const ROW_BLOCK_BYTES: usize = 8 << 10;
+const BLOCK_BYTES: usize = 8 << 10;
 const FILE_BYTES: u64 = 64 << 20;
-/// The files of the last level share a dictionary of this size, trained on so many bytes.
-const DICTIONARY_BYTES: i32 = 16 << 10;
-const DICTIONARY_TRAINING_BYTES: i32 = 1 << 20;
-const ZSTD_LEVEL: i32 = 3;
+/// Measured on 200,000 events of 525 bytes: level 1 takes 473 bytes and 3 us of CPU an event; level 3 with a dictionary
+/// 462 bytes and 10 us.
+const ZSTD_LEVEL: i32 = 1;
+/// RocksDB's word for "the window that suits the level".
+const ZSTD_WINDOW_BITS: i32 = -14;
 /// Background writes are handed to the disk in portions, so that no sync of the log waits behind a whole file.
 const BACKGROUND_SYNC_BYTES: u64 = 1 << 20;
 const INFO_LOG_BYTES: usize = 4 << 20;
@@ -56,10 +57,8 @@ pub(super) fn family(spec: &FamilySpec, cache: &Cache) -> ColumnFamilyDescriptor
     let mut table = table(cache);
     match spec.shape {
         Shape::Log => {
-            table.set_block_size(LOG_BLOCK_BYTES);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
-            options.set_bottommost_compression_options(-14, ZSTD_LEVEL, 0, DICTIONARY_BYTES, true);
-            options.set_bottommost_zstd_max_train_bytes(DICTIONARY_TRAINING_BYTES, true);
+            options.set_bottommost_compression_options(ZSTD_WINDOW_BITS, ZSTD_LEVEL, 0, 0, true);
         }
         Shape::Lookup => {
             table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
@@ -78,14 +77,19 @@ pub(super) fn family(spec: &FamilySpec, cache: &Cache) -> ColumnFamilyDescriptor
     ColumnFamilyDescriptor::new(spec.name, options)
 }
 
+/// The block cache of a database: without locks, so that readers do not wait for each other.
+pub(super) fn cache(config: &Config) -> Cache {
+    Cache::new_hyper_clock_cache(config.cache_bytes, BLOCK_BYTES)
+}
+
 fn table(cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
-    table.set_block_size(ROW_BLOCK_BYTES);
+    table.set_block_size(BLOCK_BYTES);
     table.set_format_version(6);
-    // Filters and indexes count against the configured size; those of the newest files stay.
+    // Filters and indexes count against the configured size, but are never pushed out: a tenth to a fifth of a read would be
+    // spent on finding them again. They take about 5 bytes an event.
     table.set_cache_index_and_filter_blocks(true);
-    table.set_cache_index_and_filter_blocks_with_high_priority(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_unpartitioned_pinning_tier(BlockBasedTablePinningTier::All);
     table
 }

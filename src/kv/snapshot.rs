@@ -44,6 +44,11 @@ impl Snapshot {
         self.0.inner.get_with(family, key, &self.0.options, read)
     }
 
+    /// Where the newest commit that it sees stands, as [`super::Db::position`] said then.
+    pub fn position(&self) -> u64 {
+        self.0.raw.sequence_number()
+    }
+
     /// Sets the moment on the options of a read.
     pub(super) fn bind(&self, options: &mut ReadOptions) {
         options.set_snapshot(&self.0.raw);

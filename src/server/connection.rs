@@ -89,6 +89,7 @@ pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
         took_at: now,
         leave_at: None,
         took_turn: false,
+        querying_since: None,
         stream,
         session,
         outbox,
@@ -148,6 +149,8 @@ struct Connection {
     leave_at: Option<Instant>,
     /// It sent so much that others come first now.
     took_turn: bool,
+    /// When the stored queries under way began.
+    querying_since: Option<Instant>,
     _slot: Slot,
 }
 
@@ -206,7 +209,12 @@ impl Connection {
     fn pump(&mut self) -> bool {
         let may = self.phase == Phase::Open && self.unsent.is_empty() && self.session.has_work() && self.outbox.has_room();
         if may {
+            let since = *self.querying_since.get_or_insert_with(Instant::now);
             self.session.pump();
+            if !self.session.has_work() {
+                self.querying_since = None;
+                self.shared.metrics.query_duration.record(since.elapsed());
+            }
         }
         may
     }
@@ -237,7 +245,7 @@ impl Connection {
     /// Nothing new is taken while the process stops, and nothing from a client whose answers pile up.
     fn wants_to_read(&self) -> bool {
         match self.phase {
-            Phase::Open => self.outbox.has_room() && !self.shared.shutdown.is_stopping(),
+            Phase::Open => self.outbox.has_room() && !self.shared.is_stopping(),
             Phase::Closing { .. } | Phase::Ending { .. } => true,
         }
     }

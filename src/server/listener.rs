@@ -52,12 +52,12 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|cause| BindError { address, cause })
 }
 
-/// Accepts until the process stops.
+/// Accepts until the process stops; then it tells the connections that nothing new is read.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.shutdown.stopping() => return,
+            () = shared.shutdown.stopping() => return shared.stop_reading(),
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -21,7 +21,7 @@ pub mod slots;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -85,12 +85,23 @@ pub(super) struct Shared {
     metrics: ServerMetrics,
     slots: Slots,
     shutdown: Shutdown,
+    /// Whether nothing new is read any more. Looked at for every message, so it is no lock.
+    stopping: AtomicBool,
     /// Cancelled when clients are to be sent away.
     farewell: CancellationToken,
     farewells: AtomicU64,
 }
 
 impl Shared {
+    /// From now on nothing new is read.
+    fn stop_reading(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// How long the next client waits for its farewell.
     fn farewell_delay(&self) -> Duration {
         let nth = u32::try_from(self.farewells.fetch_add(1, Ordering::Relaxed)).unwrap_or(u32::MAX);
@@ -116,6 +127,7 @@ impl Server {
             http: Arc::new(config.http.clone()),
             site: Arc::new(site),
             slots: Slots::new(config.connections_max, config.connections_per_ip_max),
+            stopping: AtomicBool::new(false),
             farewell: CancellationToken::new(),
             farewells: AtomicU64::new(0),
             config,

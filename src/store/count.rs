@@ -9,7 +9,6 @@ use super::error::ReadError;
 use super::merge::View;
 use super::reader::Reader;
 use super::scan::Step;
-use super::schema;
 use super::shared::Core;
 use super::streams::{Next, Streams, fetch};
 use crate::kv::Snapshot;
@@ -36,7 +35,7 @@ pub struct Counting {
 impl Counting {
     pub(super) fn new(core: Arc<Core>, filters: &[Filter], cap: u64) -> Result<Self, ReadError> {
         let snapshot = core.db.snapshot();
-        let at_seq = schema::state_at(&snapshot)?.seq;
+        let at_seq = core.seq_at(&snapshot)?;
         let filters = filters.iter().map(|filter| Filter { limit: None, ..filter.clone() }).collect();
         let unlimited = ScanLimits { default_limit: u64::MAX, max_limit: u64::MAX };
         let streams = Streams::new(filters, &unlimited, at_seq, &core.salt);

@@ -48,7 +48,7 @@ pub use self::stats::Stats;
 pub use self::writer::Done;
 
 use self::cache::{HotEvents, RecentIds};
-use self::shared::{Core, Fatal};
+use self::shared::{Core, Fatal, Published};
 use self::writer::{Job, Writer};
 use crate::base::clock::Clock;
 use crate::base::hex32::EventId;
@@ -99,8 +99,10 @@ impl Store {
     /// Opens (or makes) the store in a directory and starts its writer.
     pub fn open(dir: &Path, config: &Config, clock: Clock, on_commit: OnCommit) -> Result<Self, OpenError> {
         let schema::Opened { db, salt, state } = schema::open(dir, config)?;
+        let published = Mutex::new(Published { position: db.position(), seq: state.seq });
         let core = Arc::new(Core {
             db,
+            published,
             salt,
             clock,
             hot: HotEvents::new(config.hot_bytes),
@@ -212,7 +214,14 @@ impl Store {
         Stats::of(&self.0.core)
     }
 
-    /// The database below, for backups.
+    /// Waits for all compactions that are due; for measurements.
+    pub fn settle(&self) {
+        if let Err(error) = self.0.core.db.settle() {
+            tracing::error!(%error, "compaction failed");
+        }
+    }
+
+    /// A copy that opens as a store of its own, for backups. The directory must not exist.
     pub fn checkpoint(&self, dir: &Path) -> Result<(), crate::kv::CheckpointError> {
         self.0.core.db.checkpoint(dir)
     }

@@ -13,7 +13,6 @@ use super::config::ScanLimits;
 use super::error::ReadError;
 use super::merge::View;
 use super::reader::Reader;
-use super::schema;
 use super::shared::Core;
 use super::streams::{Next, Streams, fetch};
 use crate::kv::Snapshot;
@@ -41,7 +40,7 @@ pub enum Step {
 impl Scan {
     pub(super) fn new(core: Arc<Core>, filters: Arc<[Filter]>, limits: &ScanLimits, at_seq: u64) -> Result<Self, ReadError> {
         let snapshot = core.db.snapshot();
-        let at_seq = at_seq.min(schema::state_at(&snapshot)?.seq);
+        let at_seq = at_seq.min(core.seq_at(&snapshot)?);
         let streams = Streams::new(filters, limits, at_seq, &core.salt);
         Ok(Self { core, snapshot, at_seq, streams, failed: None })
     }

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::cache::{HotEvents, RecentIds};
+use super::error::ReadError;
 use super::keys::Salt;
+use super::schema;
 use crate::base::clock::Clock;
-use crate::kv::Db;
+use crate::kv::{Db, Snapshot};
 
 /// Called once when a write has failed, with words for the log.
 pub type OnFatal = Box<dyn FnOnce(String) + Send>;
@@ -20,6 +22,8 @@ pub(super) struct Core {
     pub recent: RecentIds,
     /// The newest number that is committed.
     pub seq: AtomicU64,
+    /// The same, and the position of the database at which it is so.
+    pub published: Mutex<Published>,
     /// Events stored.
     pub events: AtomicU64,
     /// Events and bytes waiting for the writer.
@@ -31,6 +35,25 @@ pub(super) struct Core {
     /// Events that could not be decided because a row could not be read.
     pub read_failures: AtomicU64,
     pub fatal: Fatal,
+}
+
+/// What the newest number was at a position of the database.
+#[derive(Clone, Copy)]
+pub(super) struct Published {
+    pub position: u64,
+    pub seq: u64,
+}
+
+impl Core {
+    /// The newest number that a snapshot sees. Right after a commit that is not published yet it is read from the snapshot
+    /// itself.
+    pub(super) fn seq_at(&self, snapshot: &Snapshot) -> Result<u64, ReadError> {
+        let published = *self.published.lock();
+        if published.position == snapshot.position() {
+            return Ok(published.seq);
+        }
+        Ok(schema::state_at(snapshot)?.seq)
+    }
 }
 
 /// A failed write: the store takes nothing any more.

@@ -16,7 +16,7 @@ use super::apply::{Refusal, apply};
 use super::pending::{Decided, Pending, Sources};
 use super::retention;
 use super::schema::State;
-use super::shared::Core;
+use super::shared::{Core, Published};
 use super::{Appended, OnCommit};
 use crate::kv;
 use crate::protocol::event::Event;
@@ -127,6 +127,7 @@ impl Writer {
         decided.removed_ids.iter().for_each(|id| core.recent.remove(id));
         self.state = decided.state;
         core.events.store(decided.state.events, Ordering::Relaxed);
+        *core.published.lock() = Published { position: core.db.position(), seq: decided.state.seq };
         core.seq.store(decided.state.seq, Ordering::Release);
     }
 

@@ -106,6 +106,8 @@ pub struct ServerMetrics {
     pub connections_total: Counter,
     /// Bytes that wait for slow clients.
     pub outbound_queue_bytes: Gauge,
+    /// How long stored queries took, from the first slice to the last; what a connection asks at once counts as one.
+    pub query_duration: Histogram,
     /// Refused: too many connections of one address.
     pub refused_per_ip: Counter,
     /// Refused: too many connections in all.
@@ -133,6 +135,10 @@ impl ServerMetrics {
             connections: registry.gauge("relay_connections", "Open WebSocket connections", &[]),
             connections_total: registry.counter("relay_connections_total", "WebSocket connections since the start", &[]),
             outbound_queue_bytes: registry.gauge("relay_outbound_queue_bytes", "Bytes that wait for slow clients", &[]),
+            query_duration: registry.durations(
+                "relay_query_duration_seconds",
+                "How long stored queries took; what a connection asks at once counts as one",
+            ),
             refused_per_ip,
             refused_full,
             refused_handshake,

@@ -30,8 +30,10 @@ use crate::telemetry::metrics::{Registry, ServerMetrics};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A store that has nothing.
+/// A store that has nothing, and panics when it is asked for this kind.
 struct Nothing;
+
+const PANIC_KIND: u16 = 666;
 
 impl Storage for Nothing {
     fn has(&self, _: &EventId) -> bool {
@@ -46,7 +48,9 @@ impl Storage for Nothing {
         done(Appended::Stored { seq: 1 });
     }
 
-    fn scan(&self, _: Arc<[Filter]>, _: ScanLimits, _: u64) -> Result<Box<dyn Query>, Unreadable> {
+    fn scan(&self, filters: Arc<[Filter]>, _: ScanLimits, _: u64) -> Result<Box<dyn Query>, Unreadable> {
+        let asked = |filter: &Filter| filter.kinds.as_deref() == Some(&[PANIC_KIND]);
+        assert!(!filters.iter().any(asked), "as the test wants");
         Ok(Box::new(Empty))
     }
 
@@ -300,6 +304,21 @@ async fn a_client_that_never_reads_is_not_read_from_either() {
     for _ in 0..sent {
         assert!(text(&mut client).await.starts_with("[\"COUNT\","));
     }
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_connection_and_nothing_else() {
+    let house = house().await;
+    let mut witness = connect(&house).await;
+    for _ in 0..3 {
+        let mut client = connect(&house).await;
+        client.send(Message::text(format!("[\"REQ\",\"s\",{{\"kinds\":[{PANIC_KIND}]}}]"))).await.unwrap();
+        assert_eq!(close_code(&mut client).await, None);
+    }
+    witness.send(Message::text("[\"REQ\",\"s\",{}]")).await.unwrap();
+    assert_eq!(text(&mut witness).await, "[\"EOSE\",\"s\"]");
+    assert!(house.registry.render().contains("relay_connections 1\n"));
+    assert_eq!(house.server.shared.slots.in_all(), 1);
 }
 
 #[tokio::test]

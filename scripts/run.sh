@@ -68,11 +68,11 @@ command_line() { "$hearth" --data "$data" "$@"; }
 has_demo() { command_line wallet list --json | grep -q '"name": *"demo"'; }
 
 demo_connection() {
-    command_line wallet fund demo "$demo_balance_msat" >/dev/null
     echo
     echo "A demo connection for a wallet app; it is shown once, its secret is not stored:"
     echo
     command_line wallet connect demo --account demo --budget-msat "$demo_budget_msat" --renewal daily
+    command_line wallet fund demo "$demo_balance_msat" >/dev/null
     echo
     echo "It spends from the account \"demo\" (1,000,000 sat of play money), at most 100,000 sat a day."
 }

@@ -40,7 +40,8 @@ rust_suites || code=1
 if [ -x "$target/release/hearth" ]; then node_suites || code=1; else code=1; fi
 
 passed=$(($(count 'test result: [a-zA-Z]+\. [0-9]+ passed' "$cargo_log") + $(count '^(ℹ|#) pass [0-9]+' "$node_log")))
-failed=$(($(count '[0-9]+ failed;' "$cargo_log") + $(count '^(ℹ|#) fail [0-9]+' "$node_log")))
+# What node's runner cancelled did not pass either.
+failed=$(($(count '[0-9]+ failed;' "$cargo_log") + $(count '^(ℹ|#) (fail|cancelled) [0-9]+' "$node_log")))
 if [ "$code" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi # a suite that did not build or start is a failure too
 if [ "$passed" = 0 ]; then code=1; fi
 printf '\n%d passed, %d failed\n' "$passed" "$failed" | tee "$summary"

@@ -23,7 +23,7 @@ use crate::base::shutdown::Shutdown;
 use crate::config::{Problems, Settings};
 use crate::live::{Live, LiveConfig, TotalBytes};
 use crate::policy::{self, Policy};
-use crate::relay::{self, Relay};
+use crate::relay::{self, Intake, NoIntake, Relay};
 use crate::server::admin::{AdminError, AdminService, AdminSocket};
 use crate::server::http::Site;
 use crate::server::listener::{BindError, Bound};
@@ -37,8 +37,8 @@ use health::{Readiness, Vitals, Watch};
 use storage::{StoreForRelay, publish_to};
 use wallet::{RelayForWallet, WalletError, WalletForRelay, WalletParts};
 
-/// Bytes of an event that are not its content, where it has no tags: what NIP-11 leaves of the longest event.
-const EVENT_FRAME_BYTES: usize = 346;
+/// Bytes of a note without tags that are not its content: what NIP-11 leaves of the longest event.
+const EVENT_FRAME_BYTES: usize = 342;
 
 /// A hearth that serves.
 pub struct App {
@@ -60,8 +60,8 @@ struct Running {
 /// Where it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
-    /// The address that clients use.
-    pub url: String,
+    /// Where clients are listened for.
+    pub public: SocketAddr,
     /// The second listener.
     pub admin: SocketAddr,
 }
@@ -119,13 +119,14 @@ impl App {
         let ground = Ground { clock, registry: Registry::new(), live, fatal };
         // Bound first, since pairing codes name the port; nobody is accepted before the wallet has settled its open questions.
         let bound = Bound::open(&settings.server).await?;
-        let addresses = addresses(&settings, &bound)?;
+        let addresses = Addresses { public: bound.public_address()?, admin: bound.admin_address()? };
+        let url = settings.url.clone().unwrap_or_else(|| format!("ws://{}", addresses.public));
         if settings.wallet.service.relays.is_empty() {
-            settings.wallet.service.relays = vec![addresses.url.trim_end_matches('/').to_owned()];
+            settings.wallet.service.relays = vec![url.clone()];
         }
         let rooms = open_rooms(&settings, &data, &keys, &ground)?;
         let socket = AdminSocket::bind(&data.admin_socket())?;
-        let running = serve(settings, &data, &keys, ground, rooms, Doors { bound, socket, url: &addresses.url });
+        let running = serve(settings, &data, &keys, ground, rooms, Doors { bound, socket, url: &url });
         Ok((Self { running, fatal: struck }, addresses))
     }
 }
@@ -154,10 +155,13 @@ fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground)
         on_fatal: Box::new(move |words| fatal.strike(words)),
     })?;
     let policy = Policy::new(settings.limits, &settings.rates, settings.homes.clone(), settings.rules.clone());
+    // A wallet that is off is still the owner's: he can look at it and change it.
+    let intake: Arc<dyn Intake> =
+        if settings.wallet.enabled { Arc::new(WalletForRelay(wallet.clone())) } else { Arc::new(NoIntake) };
     let relay = Relay::new(relay::Parts {
         store: Arc::new(StoreForRelay(store.clone())),
         live: ground.live.clone(),
-        intake: Arc::new(WalletForRelay(wallet.clone())),
+        intake,
         policy: Arc::new(policy),
         clock: ground.clock.clone(),
     });
@@ -193,7 +197,9 @@ fn serve(settings: Settings, data: &DataDir, keys: &Keys, ground: Ground, rooms:
     let tasks = TaskTracker::new();
     let service = AdminService::new(wallet.clone(), Arc::new(move |reply| vitals.fill(reply)));
     tasks.spawn(serve_owner(doors.socket, service, shutdown.clone()));
-    tasks.spawn(wallet.clone().run(shutdown.clone()));
+    if settings.wallet.enabled {
+        tasks.spawn(wallet.clone().run(shutdown.clone()));
+    }
     tasks.spawn(keep_metrics(registry, shutdown.clone()));
     readiness.set(true);
     Running { server, store, wallet, shutdown, readiness, tasks }
@@ -229,17 +235,11 @@ impl FatalSender {
     }
 }
 
-fn addresses(settings: &Settings, bound: &Bound) -> Result<Addresses, StartError> {
-    let public = bound.public_address()?;
-    let url = settings.url.clone().unwrap_or_else(|| format!("ws://{public}"));
-    Ok(Addresses { url: url + "/", admin: bound.admin_address()? })
-}
-
 /// What is answered to plain requests, from the values that the parts were built with.
 fn site(settings: &Settings, keys: &Keys, url: &str) -> Site {
     let about =
         About { own_pubkey: keys.relay_pubkey().map(|key| key.to_string()).unwrap_or_default(), ..settings.about.clone() };
-    let served = Served { count: true, wallet: true };
+    let served = Served { count: true, wallet: settings.wallet.enabled };
     let limitation = limitation(&settings.limits, &settings.rules);
     Site { information: nip11::render(&about, served, &limitation), page: pages::render(&about, served, &limitation, url) }
 }

@@ -1,9 +1,23 @@
-//! Generated gRPC types and services (`build.rs`, from `proto/`). Nothing is written by hand here but what must not be derived.
+//! Generated gRPC types and services (`build.rs`, from `proto/`), and what their users need of the gRPC library, so that only this
+//! room and the servers name it.
+
+use tonic::transport::{Channel, Endpoint, Error};
+pub use tonic::{Code, Status};
+
+use admin::admin_client::AdminClient;
 
 /// The owner's interface over the Unix socket (`proto/admin.proto`).
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::too_many_lines, reason = "generated")]
 pub mod admin {
     tonic::include_proto!("hearth.admin.v1");
+}
+
+/// A connection to a running server.
+pub type AdminConnection = AdminClient<Channel>;
+
+/// Connects to the server that listens on a Unix socket.
+pub async fn connect_admin(socket: &str) -> Result<AdminConnection, Error> {
+    Ok(AdminClient::new(Endpoint::from_shared(format!("unix:{socket}"))?.connect().await?))
 }
 
 impl std::fmt::Debug for admin::MakeConnectionReply {

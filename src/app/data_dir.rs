@@ -6,8 +6,8 @@
 //!     wallet-seed     0600  all wallet keys are derived from it
 //!     node-key        0600  signs invoices
 //!     relay-key       0600  the relay's own name
-//!   events/           the event store
-//!   wallet/           the money, and its anchor
+//!   events/           0700  the event store
+//!   wallet/           0700  the money, and its anchor
 //!   admin.sock        0600  the owner's socket, while the server runs
 //! ```
 //!
@@ -124,6 +124,14 @@ impl DataDir {
                 problems.add(path.to_string_lossy(), format!("cannot be made: {error}"));
             } else {
                 made.keys.push(name);
+            }
+        }
+        if problems.is_empty() {
+            // Last, since from now on the keys belong to data.
+            for directory in [self.events(), self.wallet()] {
+                if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(&directory) {
+                    problems.add(directory.to_string_lossy(), format!("cannot be made: {error}"));
+                }
             }
         }
         let synced = File::open(self.keys()).and_then(|keys| keys.sync_all());
@@ -259,7 +267,9 @@ mod tests {
         let (_directory, data) = fresh();
         assert!(data.check().is_empty());
         assert_eq!(data.make().unwrap().keys, DataDir::KEY_NAMES);
-        assert_eq!((mode(data.path()), mode(&data.keys())), (0o700, 0o700));
+        for directory in [data.path(), &data.keys(), &data.events(), &data.wallet()] {
+            assert_eq!(mode(directory), 0o700);
+        }
         for name in DataDir::KEY_NAMES {
             assert_eq!(mode(&data.key(name)), 0o600);
             assert_eq!(fs::read(data.key(name)).unwrap().len(), 65);
@@ -292,7 +302,6 @@ mod tests {
     fn a_key_that_data_belongs_to_is_never_made_anew() {
         let (_directory, data) = fresh();
         data.make().unwrap();
-        fs::create_dir(data.wallet()).unwrap();
         fs::remove_file(data.key("wallet-seed")).unwrap();
         assert!(data.check().to_string().contains("restore it from a backup"));
         assert!(data.make().unwrap_err().to_string().contains("restore it from a backup"));

@@ -54,20 +54,34 @@ impl App {
     pub async fn run(self, mut signals: Signals) -> Ended {
         let Self { running, fatal } = self;
         let mut failure = pin!(failed(fatal));
-        tokio::select! {
-            () = signals.next() => {}
-            () = &mut failure => return Ended::DiskFailed,
+        let asked = tokio::select! {
+            () = signals.next() => true,
+            () = &mut failure => false,
+        };
+        if !asked {
+            leave(running);
+            return Ended::DiskFailed;
         }
         tracing::info!("stopping");
-        tokio::select! {
-            () = running.stop() => {
-                tracing::info!("stopped");
-                Ended::InOrder
-            }
+        let mut stopping = Box::pin(running.stop());
+        let ended = tokio::select! {
+            () = &mut stopping => Ended::InOrder,
             () = signals.next() => Ended::AtOnce,
             () = failure => Ended::DiskFailed,
+        };
+        match ended {
+            Ended::InOrder => tracing::info!("stopped"),
+            Ended::AtOnce | Ended::DiskFailed => leave(stopping),
         }
+        ended
     }
+}
+
+/// Leaves everything as it is, for a process that ends at once: taking it down would wait for threads and disks that may never
+/// answer, and what is on disk is the truth anyway.
+#[expect(clippy::disallowed_methods, reason = "an orderly end is what cannot be had any more")]
+fn leave<T>(everything: T) {
+    std::mem::forget(everything);
 }
 
 /// Resolves when a write to disk has failed, and never otherwise.

@@ -4,10 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
-
-use crate::pb::admin::admin_client::AdminClient;
+use crate::pb::{AdminConnection, Code, Status, connect_admin};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "admin.sock";
@@ -59,7 +56,7 @@ impl From<Status> for CommandError {
 }
 
 /// Connects to the server that runs on a data directory.
-pub async fn connect(data: &Path) -> Result<AdminClient<Channel>, CommandError> {
+pub async fn connect(data: &Path) -> Result<AdminConnection, CommandError> {
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let socket = data.join(SOCKET);
     // Asked directly first: only here can "nobody is there" be told from everything else.
@@ -70,9 +67,7 @@ pub async fn connect(data: &Path) -> Result<AdminClient<Channel>, CommandError> 
         });
     }
     let address = socket.to_str().ok_or_else(|| CommandError::Usage("the data directory's path is not UTF-8".to_owned()))?;
-    let failed = |error: tonic::transport::Error| CommandError::Failed(format!("cannot reach the server: {error}"));
-    let channel = Endpoint::from_shared(format!("unix:{address}")).map_err(failed)?.connect().await.map_err(failed)?;
-    Ok(AdminClient::new(channel))
+    connect_admin(address).await.map_err(|error| CommandError::Failed(format!("cannot reach the server: {error}")))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that need one); 74 a write to disk failed; 78 the configuration or the data directory is wrong.
 
 pub mod admin_client;
+mod bench;
 mod check;
 mod init;
 mod serve;
@@ -58,6 +59,8 @@ enum Command {
     Wallet(WalletCommand),
     /// What the running server is doing
     Stats(stats::StatsArgs),
+    /// Load a relay (this one or any other) and measure it
+    Bench(bench::BenchArgs),
 }
 
 /// Runs the command that the arguments of the process name.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args, &overrides),
         Command::Wallet(command) => with_server(&overrides, async |data, out| wallet::run(command, &data, out).await),
         Command::Stats(args) => with_server(&overrides, async |data, out| stats::run(&args, &data, out).await),
+        Command::Bench(args) => block_on(async |out| bench::run(args, out).await),
     };
     ExitCode::from(code)
 }
@@ -94,14 +98,19 @@ fn with_server(
             Err(code) => return code,
         },
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    block_on(async |out| command(data, out).await)
+}
+
+/// Runs a command that talks to a server.
+fn block_on(command: impl AsyncFnOnce(&mut (dyn Write + Send)) -> Result<(), CommandError>) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&error.to_string());
             return EXIT_FAILED;
         }
     };
-    match runtime.block_on(command(data, &mut io::stdout())) {
+    match runtime.block_on(command(&mut io::stdout())) {
         Ok(()) => 0,
         // Whoever reads the output has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,

@@ -63,12 +63,11 @@ fn serve(runtime: &Runtime, settings: Settings) -> u8 {
                 return start_code(&error);
             }
         };
-        say(&format!("hearth is serving at {} (admin http://{})", addresses.url, addresses.admin));
+        say(&format!("hearth is serving at ws://{}/ (admin http://{})", addresses.public, addresses.admin));
         match Box::pin(app.run(signals)).await {
             Ended::InOrder => 0,
             Ended::AtOnce => EXIT_FAILED,
-            // Nothing is torn down in order any more: what is on disk is the truth.
-            Ended::DiskFailed => std::process::exit(EXIT_DISK.into()),
+            Ended::DiskFailed => EXIT_DISK,
         }
     })
 }

@@ -27,8 +27,8 @@ pub(super) async fn run(args: &StatsArgs, data: &Path, out: &mut (dyn Write + Se
 }
 
 fn lines(reply: &StatsReply) -> String {
-    let relay = reply.relay.clone().unwrap_or_default();
-    let store = reply.store.clone().unwrap_or_default();
+    let relay = reply.relay.unwrap_or_default();
+    let store = reply.store.unwrap_or_default();
     let wallet = reply.wallet.clone().unwrap_or_default();
     let requests: u64 = wallet.requests.iter().map(|line| line.count).sum();
     let rows = [

@@ -114,7 +114,7 @@ section! {
         /// A COUNT stops here and says "approximate".
         count_max: u64 = 1_000_000, in 1..=100_000_000;
         /// Most COUNTs of a connection at once.
-        counts: u64 = 16, in 1..=1_000;
+        counts: u64 = 64, in 1..=1_000;
         /// Most keys that authenticate on one connection.
         auth_keys: u64 = 16, in 1..=1_000;
         /// Most AUTH messages of a connection in a minute.
@@ -201,6 +201,8 @@ section! {
 section! {
     /// `[wallet]`: the wallet service.
     Wallet ["wallet"] {
+        /// Off: a relay without a wallet service; its data stay as they are.
+        enabled: bool = true;
         /// Which wallet pays: "embedded".
         backend: String = "embedded".to_owned();
         /// Relay addresses in pairing codes; empty: the relay's own.
@@ -330,8 +332,18 @@ impl File {
 
     /// Every key that a file may have, with its full path.
     pub fn keys() -> Vec<&'static str> {
-        let sections =
-            [&["data"], Relay::KEYS, Limits::KEYS, Rates::KEYS, Access::KEYS, Store::KEYS, Wallet::KEYS, Admin::KEYS, Log::KEYS];
+        let sections = [
+            &["data"],
+            Relay::KEYS,
+            Limits::KEYS,
+            Rates::KEYS,
+            Access::KEYS,
+            Store::KEYS,
+            Wallet::KEYS,
+            Embedded::KEYS,
+            Admin::KEYS,
+            Log::KEYS,
+        ];
         sections.concat()
     }
 }

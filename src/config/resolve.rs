@@ -74,6 +74,8 @@ pub struct Settings {
 /// What the rooms of the wallet are told.
 #[derive(Debug, Clone)]
 pub struct WalletSettings {
+    /// Whether requests are taken.
+    pub enabled: bool,
     /// Its root. Without relay addresses, it is to name the relay's own.
     pub service: wallet::Config,
     /// The money.
@@ -326,6 +328,7 @@ impl Resolver {
             Network::Regtest
         });
         WalletSettings {
+            enabled: section.enabled,
             service: wallet::Config {
                 freshness_s: section.request_age_s,
                 rate: wallet::access::rate::Config {

@@ -31,7 +31,7 @@ pub struct Limits {
     pub ephemeral_s: u64,
     /// Where COUNT stops.
     pub count_max: u64,
-    /// Most COUNTs of a connection that run at once.
+    /// Most COUNTs of a connection that wait for another slice.
     pub counts: usize,
     /// How long a stored query may run before others have their turn.
     pub slice: Duration,
@@ -58,7 +58,7 @@ impl Default for Limits {
             future_s: 15 * 60,
             ephemeral_s: 15 * 60,
             count_max: 1_000_000,
-            counts: 16,
+            counts: 64,
             slice: Duration::from_millis(2),
             login_keys: 16,
             logins_per_minute: 10,

@@ -45,12 +45,13 @@ fn examine(relay: &Relay, sender: &Sender<'_>, draft: &Draft<'_>) -> Result<Exam
     if is_known(relay, &event) {
         return Ok(Examined::Known);
     }
-    let is_claimed = match relay.intake.claim(draft) {
+    let claim = relay.intake.claim(draft);
+    policy.rates().take_event(sender.rates, &draft.pubkey)?;
+    let is_claimed = match claim {
         Claim::NotMine => false,
         Claim::Take => true,
         Claim::Refuse(reason) => return Err(reason),
     };
-    policy.rates().take_event(sender.rates, &draft.pubkey)?;
     // A claimed event is the intake's to admit: the relay's lists and logins are about what is published here.
     if is_claimed {
         policy.rules().check_denied(&draft.pubkey)?;

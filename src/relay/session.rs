@@ -15,7 +15,7 @@ use crate::live::{Outbox, Subscription};
 use crate::policy::login::{Home, Login};
 use crate::policy::rate::ConnectionRates;
 use crate::protocol::client_message::{self, ClientMessage, Malformed};
-use crate::protocol::reason::{Reason, Verdict};
+use crate::protocol::reason::{Prefix, Reason, Verdict};
 use crate::protocol::relay_message;
 
 /// Close code "internal error" (RFC 6455).
@@ -29,6 +29,8 @@ pub struct Session {
     pub(super) outbox: Arc<Outbox>,
     /// `None` only if the machine had no randomness for a challenge; the connection is closed then.
     pub(super) login: Option<Login>,
+    /// Whether the challenge was sent.
+    offered: bool,
     pub(super) rates: ConnectionRates,
     /// What a login must name where no public URL is configured.
     pub(super) host: Option<Home>,
@@ -45,6 +47,7 @@ impl Session {
             rates: relay.policy.rates().connection(peer.ip),
             host: host.and_then(|host| Home::from_host_header(&host).ok()),
             login: Login::new().ok(),
+            offered: false,
             relay,
             outbox,
             subscriptions: Vec::new(),
@@ -52,11 +55,23 @@ impl Session {
         }
     }
 
-    /// The connection is open: offers the login (NIP-42).
+    /// The connection is open. A login is offered at once only where nothing goes without one: clients that have no key to log in
+    /// with take an offer for a refusal and give up what they subscribed to (the `nwc` crate 0.44 does).
     pub fn on_open(&mut self) {
-        match &self.login {
-            Some(login) => self.outbox.push_text(relay_message::auth(login.challenge())),
-            None => self.outbox.close(CLOSE_INTERNAL, "error: no randomness for a challenge"),
+        if self.login.is_none() {
+            return self.outbox.close(CLOSE_INTERNAL, "error: no randomness for a challenge");
+        }
+        let rules = self.relay.policy.rules();
+        if rules.login_to_read || rules.login_to_write {
+            self.offer_login();
+        }
+    }
+
+    /// Sends the challenge (NIP-42), once, ahead of the first refusal that a login would lift.
+    pub(super) fn offer_login(&mut self) {
+        if let (Some(login), false) = (&self.login, self.offered) {
+            self.outbox.push_text(relay_message::auth(login.challenge()));
+            self.offered = true;
         }
     }
 
@@ -124,7 +139,10 @@ impl Session {
     }
 
     /// Refuses what has no subscription (COUNT).
-    pub(super) fn refuse_query(&self, id: &str, reason: &Reason) {
+    pub(super) fn refuse_query(&mut self, id: &str, reason: &Reason) {
+        if reason.prefix == Prefix::AuthRequired {
+            self.offer_login();
+        }
         if id.len() > ECHOED_ID_BYTES {
             self.relay.counters.refusal(reason.prefix);
             return self.notice(reason);

@@ -124,7 +124,7 @@ pub(super) fn unreadable() -> Reason {
 }
 
 /// One slice; what is not finished comes back.
-fn count(relay: &Relay, outbox: &Outbox, mut counting: Counting) -> Option<Counting> {
+pub(super) fn count(relay: &Relay, outbox: &Outbox, mut counting: Counting) -> Option<Counting> {
     match counting.run(Instant::now() + relay.policy.limits().slice) {
         Ok(None) => return Some(counting),
         Ok(Some(Count { count, approximate })) => {

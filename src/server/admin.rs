@@ -260,6 +260,7 @@ fn connection(view: &ConnectionView) -> Connection {
         revoked_at_s: profile.revoked_at_s,
         last_seen_at_s: view.hosted.seen_at_s(),
         answers_waiting: u64::try_from(view.answers_waiting).unwrap_or(u64::MAX),
+        relays: profile.relays.clone(),
     }
 }
 

@@ -332,14 +332,12 @@ impl Connection {
 
     /// Writes until the socket takes no more or nothing waits.
     fn write(&mut self) -> Result<(), Over> {
-        if !self.unsent.is_empty() {
-            if !self.send_unsent()? {
-                // Whoever is to be closed, because it is too slow, must not make that slow as well.
-                if self.leave_at.is_none() && self.outbox.is_closing() {
-                    self.leave_at = Some(Instant::now() + DRAIN_TIMEOUT);
-                }
-                return Ok(());
+        if !self.unsent.is_empty() && !self.send_unsent()? {
+            // Whoever is to be closed, because it is too slow, must not make that slow as well.
+            if self.leave_at.is_none() && self.outbox.is_closing() {
+                self.leave_at = Some(Instant::now() + DRAIN_TIMEOUT);
             }
+            return Ok(());
         }
         while self.phase == Phase::Open && (self.pong.is_some() || !self.outbox.is_idle()) {
             if !self.write_batch()? {

@@ -64,6 +64,7 @@ pub fn start(config: &Config) -> Result<(), LogError> {
 
 /// Logs one line for a panic. Tasks are isolated from each other: a panic in one ends that task. Every other thread holds
 /// state that nobody can carry on from (a writer in the middle of a batch), so there the process ends at once.
+#[expect(clippy::disallowed_methods, reason = "a writer that panicked in the middle of a batch must not go on, nor be torn down")]
 pub fn log_panics(is_task_thread: impl Fn(&str) -> bool + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();

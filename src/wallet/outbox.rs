@@ -39,6 +39,8 @@ impl Default for Config {
 const OVERHEAD_BYTES: usize = 512;
 /// A stored answer is published again for a repeated request at most this often.
 const REPEAT_INTERVAL_MS: u64 = 1_000;
+/// A queue of ends may be so much longer than twice the answers that are kept.
+const QUEUE_SLACK: usize = 1_024;
 /// Most that one look-up gives.
 const RECALL_MAX: usize = 500;
 /// Requests that are being worked on at the same time, beyond which a new one has to wait.
@@ -282,6 +284,18 @@ impl Inner {
                 self.undelivered.pop_front();
             }
             self.remove(&oldest);
+        }
+        self.shorten_queues();
+    }
+
+    /// Answers that went early leave their place in a queue behind; this keeps such places fewer than the answers themselves.
+    fn shorten_queues(&mut self) {
+        let bound = 2 * self.kept.len() + QUEUE_SLACK;
+        if self.delivered.len() > bound {
+            self.delivered.retain(|(_, answer)| self.kept.get(answer).is_some_and(|kept| kept.delivered));
+        }
+        if self.undelivered.len() > bound {
+            self.undelivered.retain(|(_, answer)| self.kept.get(answer).is_some_and(|kept| !kept.delivered));
         }
     }
 

@@ -184,6 +184,24 @@ fn the_bytes_of_all_wallets_are_bounded_and_delivered_answers_go_first() {
 }
 
 #[test]
+fn the_queues_are_bounded_whatever_leaves_when() {
+    let one = answer(1, 11, 21, NOW_S).bytes().len() + OVERHEAD_BYTES;
+    let outbox = Outbox::new(Config { wallet_bytes_max: 4 * one, ..Config::default() });
+    outbox.keep(id(200), answer(2, 12, 200, NOW_S), 0);
+    for n in 0..4 * u64::try_from(QUEUE_SLACK).unwrap() {
+        let event = answer(1, 11, 21, NOW_S + n);
+        outbox.keep(id(21), event.clone(), 0);
+        if n % 2 == 0 {
+            outbox.delivered(&event.id(), 0);
+        }
+    }
+    let inner = outbox.inner.lock();
+    let bound = 2 * inner.kept.len() + QUEUE_SLACK + 1;
+    assert!(inner.delivered.len() <= bound && inner.undelivered.len() <= bound);
+    assert!(inner.kept.len() <= 6);
+}
+
+#[test]
 fn an_answer_is_a_valid_event_in_the_packed_form() {
     let event = answer(1, 11, 21, NOW_S);
     assert!(EventRef::new(event.bytes()).is_some());

@@ -202,20 +202,25 @@ impl Wallet {
         self.put(ConnectionRow { id: hosted.id, rules, data: profile.encode() }).await?;
         let hosted = self.answers().table().put(hosted.with_profile(profile));
         self.announce(&hosted);
-        Ok(self.view(hosted, &self.money().accounts()))
+        let rules = self.rules(&hosted);
+        Ok(self.view(hosted, rules, &self.money().accounts()))
     }
 
     /// One connection by name.
     pub fn connection(&self, name: &str) -> Result<ConnectionView, NamedError> {
         let found = self.answers().table().by_name(name);
         let hosted = found.ok_or_else(|| NamedError::NoConnection(name.to_owned()))?;
-        Ok(self.view(hosted, &self.money().accounts()))
+        let rules = self.rules(&hosted);
+        Ok(self.view(hosted, rules, &self.money().accounts()))
     }
 
     /// All connections by number.
     pub fn connections(&self) -> Vec<ConnectionView> {
         let accounts = self.money().accounts();
-        self.answers().table().all().into_iter().map(|hosted| self.view(hosted, &accounts)).collect()
+        let rows = self.money().connections().into_iter();
+        let seen =
+            rows.filter_map(|row| self.answers().table().by_id(row.id).map(|hosted| self.view(hosted, row.rules, &accounts)));
+        seen.collect()
     }
 
     /// Writes money into an account, which must exist.
@@ -291,12 +296,12 @@ impl Wallet {
         }
     }
 
-    fn view(&self, hosted: Arc<Hosted>, accounts: &[AccountView]) -> ConnectionView {
+    fn view(&self, hosted: Arc<Hosted>, rules: ConnectionRules, accounts: &[AccountView]) -> ConnectionView {
         let account = accounts.iter().find(|account| account.id == hosted.account);
         ConnectionView {
             account: account.map_or_else(String::new, |account| account.name.clone()),
             standing: hosted.profile.standing(self.answers().clock().now_s()),
-            rules: self.rules(&hosted),
+            rules,
             budget: self.money().budget(hosted.id),
             answers_waiting: self.answers().outbox().waiting(&hosted.keys.wallet),
             hosted,

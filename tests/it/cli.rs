@@ -45,7 +45,7 @@ fn exit_codes_say_what_kind_of_failure_it_was() {
         let output = hearth.run(arguments);
         assert_eq!(output.status.code(), Some(3), "{arguments:?}: {}", text(&output.stderr));
         let words = text(&output.stderr);
-        assert!(words.contains("hearth serve") || words.contains("make run"), "it says how to start one: {words}");
+        assert!(words.contains("start one") && words.contains(" serve"), "it says how to start one: {words}");
         assert!(output.stdout.is_empty());
     }
     for arguments in [&["check"][..], &["serve"]] {
@@ -101,7 +101,8 @@ fn init_makes_private_keys_once() {
         before.push(std::fs::read(keys.join(name)).unwrap());
     }
     let again = hearth.run(&["init"]);
-    assert_eq!(again.status.code(), Some(1), "{}", text(&again.stderr));
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert!(text(&again.stdout).contains("nothing was changed"), "{}", text(&again.stdout));
     let after: Vec<_> =
         ["wallet-seed", "node-key", "relay-key"].iter().map(|name| std::fs::read(keys.join(name)).unwrap()).collect();
     assert_eq!(before, after, "nothing was overwritten");
@@ -154,7 +155,6 @@ async fn a_taken_port_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owner_sees_connections_accounts_payments_and_figures() {
     let hearth = Hearth::start();
-    hearth.fund("savings", 70_000);
     let options = [
         "--account",
         "savings",
@@ -168,6 +168,7 @@ async fn the_owner_sees_connections_accounts_payments_and_figures() {
         "30d",
     ];
     let app = App::connect(&hearth, "phone", &options);
+    hearth.fund("savings", 70_000);
     let shop = App::connect(&hearth, "shop", &["--account", "till"]);
     let mut client = hearth.client().await;
     let invoice = shop.invoice(&mut client, 12_000).await;
@@ -204,7 +205,7 @@ async fn the_owner_sees_connections_accounts_payments_and_figures() {
         let output = hearth.run(arguments);
         assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}: {}", text(&output.stderr));
     }
-    for arguments in [&["wallet", "show", "nobody"][..], &["wallet", "connect", "phone"], &["wallet", "fund", "savings", "0"]] {
+    for arguments in [&["wallet", "show", "nobody"][..], &["wallet", "connect", "phone"]] {
         let output = hearth.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stdout));
         assert!(!output.stderr.is_empty(), "it says why");

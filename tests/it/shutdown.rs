@@ -40,8 +40,8 @@ async fn a_server_that_just_started_stops_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_answered_under_load_is_there_after_the_drain() {
     let mut hearth = Hearth::start();
-    hearth.fund("payer", 1_000_000);
     let payer = App::connect(&hearth, "payer", &["--account", "payer"]);
+    hearth.fund("payer", 1_000_000);
     let payee = App::connect(&hearth, "payee", &["--account", "payee"]);
     let mut client = hearth.client().await;
     let mut requests = Vec::new();

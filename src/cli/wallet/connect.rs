@@ -5,11 +5,10 @@ use std::io::Write;
 use clap::Args;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use tonic::transport::Channel;
 
 use super::{OutputArgs, parse, print_json, table};
 use crate::cli::admin_client::CommandError;
-use crate::pb::admin::admin_client::AdminClient;
+use crate::pb::AdminConnection;
 use crate::pb::admin::{MakeConnectionReply, MakeConnectionRequest};
 
 /// What to grant.
@@ -51,7 +50,7 @@ pub struct ConnectArgs {
 /// Makes the connection and prints it.
 pub(super) async fn run(
     args: ConnectArgs,
-    client: &mut AdminClient<Channel>,
+    client: &mut AdminConnection,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CommandError> {
     let wish = MakeConnectionRequest {

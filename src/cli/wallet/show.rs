@@ -42,6 +42,7 @@ pub(super) fn connection(out: Out<'_>, connection: &Connection) -> Result<(), Co
         ("encryption", if connection.nip04 { "nip44_v2 nip04" } else { "nip44_v2" }.to_owned()),
         ("budget (msat)", budget(connection)),
         ("payment max (msat)", connection.payment_max_msat.map_or_else(|| "none".to_owned(), grouped)),
+        ("relays", if connection.relays.is_empty() { "this hearth's own".to_owned() } else { connection.relays.join(" ") }),
         ("made (UTC)", date(connection.created_at_s)),
         ("expires (UTC)", connection.expires_at_s.map_or_else(never, date)),
         ("last seen (UTC)", connection.last_seen_at_s.map_or_else(|| "not since the server started".to_owned(), date)),

@@ -1,6 +1,8 @@
 //! Many: REQ storms leave nothing behind.
 
 use super::support::{House, key_hex};
+use crate::live::{Outbox, Subscription};
+use crate::relay::Session;
 
 #[test]
 fn a_storm_of_replacements_leaves_nothing_behind() {
@@ -29,4 +31,10 @@ fn a_storm_of_replacements_leaves_nothing_behind() {
     assert_eq!(house.total.used(), 0);
     drop(clients);
     assert_eq!((house.live.subscriptions(), house.live.index_size()), (0, (0, 0)));
+}
+
+#[test]
+fn an_idle_connection_costs_little() {
+    let (session, outbox, subscription) = (size_of::<Session>(), size_of::<Outbox>(), size_of::<Subscription>());
+    assert!(session + outbox + subscription <= 1_024, "{session} + {outbox} + {subscription} bytes");
 }

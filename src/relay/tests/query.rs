@@ -142,3 +142,17 @@ fn count_counts_and_is_approximate_beyond_its_bound() {
     }
     assert_eq!(small.client().say(r#"["COUNT","c",{}]"#)[0][2], json!({"count": 2, "approximate": true}));
 }
+
+#[test]
+fn counts_that_take_long_wait_in_line_up_to_a_bound() {
+    let house = House::with(Setup { limits: Limits { counts: 2, ..Limits::default() }, ..Setup::default() });
+    house.store.commit(super::support::packed(&note(1, "one")));
+    let mut client = house.client();
+    for id in ["a", "b", "c"] {
+        client.session.on_text(&format!(r#"["COUNT","{id}",{{}}]"#));
+    }
+    let refused = json!(["CLOSED", "c", "error: too many counts, at most 2 may wait"]);
+    let counted = |id: &str| json!(["COUNT", id, {"count": 1, "approximate": false}]);
+    assert_eq!(client.frames(), [refused, counted("a"), counted("b")]);
+    assert_eq!(client.say(r#"["COUNT","d",{}]"#), [counted("d")]);
+}

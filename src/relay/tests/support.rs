@@ -240,6 +240,7 @@ impl House {
         let peer = Peer { ip: ip.parse().unwrap(), host: host.map(str::to_owned) };
         let mut session = self.relay.session(peer, Arc::clone(&outbox));
         session.on_open();
+        session.offer_login();
         let mut client = Client { session, outbox, challenge: String::new(), closed: None };
         let frames = client.frames();
         client.challenge = frames[0][1].as_str().unwrap().to_owned();

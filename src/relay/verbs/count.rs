@@ -15,8 +15,10 @@ pub(in crate::relay) fn run(session: &mut Session, id: &str, filters: &[Filter])
     if let Err(reason) = check(session, id, filters) {
         return session.refuse_query(id, &reason);
     }
-    match start(&session.relay, id, filters) {
-        Ok(counting) => session.work.add(Job::Count(counting)),
+    let started = start(&session.relay, id, filters);
+    // Most counts are done within their first slice; only the others have to wait in line.
+    match started.map(|counting| work::count(&session.relay, &session.outbox, counting)) {
+        Ok(unfinished) => unfinished.into_iter().for_each(|counting| session.work.add(Job::Count(counting))),
         Err(Unreadable) => session.refuse_query(id, &work::unreadable()),
     }
 }
@@ -29,7 +31,7 @@ fn check(session: &Session, id: &str, filters: &[Filter]) -> Result<(), Reason> 
     policy.rates().take_count(&session.rates)?;
     let most = policy.limits().counts;
     if session.work.counts() >= most {
-        return Err(Reason::error(format!("too many counts, at most {most} may run at once")));
+        return Err(Reason::error(format!("too many counts, at most {most} may wait")));
     }
     session.login.as_ref().map_or(Ok(()), |login| policy.rules().check_read(login))
 }

@@ -9,6 +9,9 @@ use crate::relay::stats::Verb;
 pub(in crate::relay) fn run(session: &mut Session, draft: Draft<'_>) {
     session.relay.counters.message(Verb::Event);
     let reply = session.reply(draft.id);
+    if session.relay.policy.rules().login_to_write || draft.has_tag("-") {
+        session.offer_login();
+    }
     let Some(login) = &session.login else {
         return reply.send(Verdict::Refused(Reason::error("the connection is closing")));
     };

@@ -1,7 +1,6 @@
 //! The shell from outside: a real socket, a real client (tungstenite), a relay without a disk.
 
 use std::ops::ControlFlow;
-use std::sync::Mutex;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -23,20 +22,16 @@ use crate::base::hex32::EventId;
 use crate::base::shutdown::Shutdown;
 use crate::live::{Live, LiveConfig, TotalBytes};
 use crate::policy::{Limits, Policy, RateConfig, Rules};
-use crate::protocol::event::{Event, EventRef};
+use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
-use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Unreadable};
+use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Tally, Unreadable};
 use crate::relay::{NoIntake, Relay};
 use crate::telemetry::metrics::{Registry, ServerMetrics};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A store that has nothing; with `held`, it answers an append only when it is dropped.
-#[derive(Default)]
-struct Nothing {
-    held: Mutex<Vec<OnAppended>>,
-    holds: bool,
-}
+/// A store that has nothing.
+struct Nothing;
 
 impl Storage for Nothing {
     fn has(&self, _: &EventId) -> bool {
@@ -48,9 +43,6 @@ impl Storage for Nothing {
     }
 
     fn append(&self, _: Event, done: OnAppended) {
-        if self.holds {
-            return self.held.lock().unwrap().push(done);
-        }
         done(Appended::Stored { seq: 1 });
     }
 
@@ -58,16 +50,26 @@ impl Storage for Nothing {
         Ok(Box::new(Empty))
     }
 
-    fn count(&self, _: &[Filter], _: u64) -> Result<Count, Unreadable> {
-        Ok(Count { count: 0, approximate: false })
+    fn count(&self, _: &[Filter], _: u64) -> Result<Box<dyn Tally>, Unreadable> {
+        Ok(Box::new(Empty))
     }
 }
 
 struct Empty;
 
 impl Query for Empty {
-    fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(EventRef<'_>) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+    fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         Ok(Step::Done)
+    }
+}
+
+impl Tally for Empty {
+    fn run(&mut self, _: std::time::Instant) -> Result<Step, Unreadable> {
+        Ok(Step::Done)
+    }
+
+    fn so_far(&self) -> Count {
+        Count::default()
     }
 }
 
@@ -114,7 +116,7 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let clock = Clock::system();
     let rates = RateConfig { enabled: false, ..RateConfig::default() };
     let relay = Relay::new(crate::relay::Parts {
-        store: Arc::new(Nothing::default()),
+        store: Arc::new(Nothing),
         live: Live::new(&LiveConfig::default(), clock.clone()),
         intake: Arc::new(NoIntake),
         policy: Arc::new(Policy::new(Limits::default(), &rates, Vec::new(), Rules::default())),

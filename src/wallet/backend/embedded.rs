@@ -10,10 +10,10 @@ use secp256k1::{PublicKey, SECP256K1, SecretKey};
 use sha2::Sha256;
 
 use super::{
-    Answer, Backend, BackendError, Capabilities, Info, LookupResult, MadeInvoice, Network, NewInvoice, SendOrder, SendResult,
-    bolt11,
+    Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, Network, NewInvoice, SendOrder,
+    SendResult, bolt11,
 };
-use crate::base::hex32::{Hex32, PaymentHash};
+use crate::base::hex32::Hex32;
 use crate::base::secret::Secret;
 
 /// Why a foreign invoice cannot be paid.
@@ -67,7 +67,7 @@ impl Embedded {
     /// Payment secrets (BOLT 11 `s`) follow from the node key and the preimage, so the same order gives the same invoice.
     fn payment_secret(&self, order: &NewInvoice) -> [u8; 32] {
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key.secret_bytes())
-            .map_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()), |mac| mac);
+            .unwrap_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()));
         mac.update(b"hearth payment secret");
         mac.update(&order.preimage.0);
         mac.finalize().into_bytes().into()
@@ -99,7 +99,7 @@ impl Backend for Embedded {
         done(SendResult::Failed(OUTSIDE.to_owned()));
     }
 
-    fn lookup(&self, _hash: PaymentHash, done: Answer<LookupResult>) {
+    fn lookup(&self, _order: LookupOrder, done: Answer<LookupResult>) {
         // Certain, not "not found": nothing is ever sent from here.
         done(LookupResult::Failed(OUTSIDE.to_owned()));
     }

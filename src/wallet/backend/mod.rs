@@ -109,7 +109,19 @@ pub enum SendResult {
     Unknown(String),
 }
 
-/// What the back end knows of a payment hash.
+/// A question about a payment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LookupOrder {
+    /// Names the payment.
+    pub hash: PaymentHash,
+    /// Names the attempt; comes back with the result.
+    pub attempt: u64,
+    /// When this attempt was allowed, unix ms. A failure from before then is that of an earlier attempt and says nothing: it must
+    /// be answered with [`LookupResult::NotFound`].
+    pub since_ms: u64,
+}
+
+/// What the back end knows of a payment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LookupResult {
     /// The payee has it.
@@ -188,7 +200,7 @@ pub trait Backend: Send + Sync {
     fn send(&self, order: SendOrder, done: Answer<SendResult>);
 
     /// Asks about a payment made with the given invoice.
-    fn lookup(&self, hash: PaymentHash, done: Answer<LookupResult>);
+    fn lookup(&self, order: LookupOrder, done: Answer<LookupResult>);
 
     /// Makes an invoice. Asked twice with one preimage, it may give the same invoice or another text for the same hash.
     fn make_invoice(&self, order: NewInvoice, done: Answer<Result<MadeInvoice, BackendError>>);

@@ -24,7 +24,8 @@ use super::layout::Link;
 /// The file's name in the wallet's directory.
 pub(super) const FILE: &str = "ANCHOR";
 const MAGIC: &[u8; 8] = b"hearthA1";
-const SLOT_BYTES: u64 = 512;
+const SLOT: usize = 512;
+const SLOT_BYTES: u64 = SLOT as u64;
 const USED: usize = 80;
 
 /// Where the journal ended.
@@ -69,7 +70,7 @@ impl Anchor {
 
     /// Writes a mark and waits for the disk.
     pub(super) fn write(&mut self, mark: Mark) -> io::Result<()> {
-        let mut slot = [0_u8; SLOT_BYTES as usize];
+        let mut slot = [0_u8; SLOT];
         slot[..8].copy_from_slice(MAGIC);
         slot[8..16].copy_from_slice(&mark.seq.to_le_bytes());
         slot[16..48].copy_from_slice(&mark.link);

@@ -63,11 +63,6 @@ impl Spending {
         self.settled.checked_add(self.held).unwrap_or(Msat::MAX)
     }
 
-    /// Whether the budget covers what is used (I2).
-    pub fn is_within(&self) -> bool {
-        self.budget.as_ref().is_none_or(|(budget, _)| self.used() <= budget.amount)
-    }
-
     /// What was settled in the present period.
     pub fn settled(&self) -> Used {
         Used { since_ms: self.period.since_ms, settled: self.settled }

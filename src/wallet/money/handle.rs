@@ -11,6 +11,7 @@ use super::types::{
 use super::{OpenError, Parts, ReadError};
 use crate::base::amount::Msat;
 use crate::base::hex32::EventId;
+use crate::protocol::event::Event;
 use crate::wallet::backend::Info;
 
 /// The wallet's money. Cheap to clone; all clones talk to the same thread.
@@ -59,6 +60,12 @@ impl Money {
     /// [`Money::pay`] knows.
     pub fn request_answer(&self, event: &EventId) -> Option<KnownAnswer> {
         self.0.view().request_answer(event)
+    }
+
+    /// The newest answers to requests (item 0) that are not older than this, newest first, as many as are in memory: at start, so
+    /// that nobody's answer is lost with the process.
+    pub fn recent_answers(&self, since_s: u64) -> Vec<(EventId, Event)> {
+        self.0.view().recent_answers(since_s)
     }
 
     /// The accounts, by number. Memory only.

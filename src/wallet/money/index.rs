@@ -7,7 +7,8 @@
 //!                                                              that answers (or of the invoice; of the first one while paying)
 //! hashes    0x00 payment | 0x01 invoice, payment hash 32       seq u64 of the intent or invoice (the latest), seq u64 of its
 //!                                                              end or 0
-//! lists     0x00 account | 0x01 connection, id u32 BE,         direction u8 (0 incoming, 1 outgoing), state u8 (0 open,
+//! lists     0x00 account | 0x01 connection | 0x02 all (id 0),
+//!           id u32 BE,                                          direction u8 (0 incoming, 1 outgoing), state u8 (0 open,
 //!           !created_ms u64 BE, !seq u64 BE                    1 settled, 2 failed), seq u64 of its end or 0, cost u64 msat
 //! ```
 //!
@@ -83,6 +84,7 @@ pub(super) struct ListValue {
 pub(super) enum Scope {
     Account(AccountId),
     Connection(ConnectionId),
+    All,
 }
 
 /// Which hash row.
@@ -148,6 +150,7 @@ pub(super) fn list_prefix(scope: Scope) -> [u8; 5] {
     let (kind, id) = match scope {
         Scope::Account(id) => (0, id.0),
         Scope::Connection(id) => (1, id.0),
+        Scope::All => (2, 0),
     };
     let mut bytes = [kind; 5];
     bytes[1..].copy_from_slice(&id.to_be_bytes());

@@ -16,6 +16,7 @@ mod index;
 mod journal;
 mod layout;
 pub mod ledger;
+pub mod memory;
 mod owner;
 pub mod payment;
 pub mod period;
@@ -24,6 +25,8 @@ pub mod record;
 mod recover;
 mod rows;
 mod shell;
+#[cfg(test)]
+mod tests;
 mod transaction;
 pub mod types;
 

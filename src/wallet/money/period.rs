@@ -25,15 +25,9 @@ pub fn zone_exists(name: &str) -> bool {
     zone(name).is_some()
 }
 
-/// The time zone of that name.
+/// The time zone of that name. Reads the tables anew: for when rules are set, not for each payment.
 pub fn zone(name: &str) -> Option<TimeZone> {
-    thread_local! {
-        static BUNDLED: TimeZoneDatabase = TimeZoneDatabase::bundled();
-    }
-    if name == "UTC" {
-        return Some(TimeZone::UTC);
-    }
-    BUNDLED.with(|database| database.get(name).ok())
+    if name == "UTC" { Some(TimeZone::UTC) } else { TimeZoneDatabase::bundled().get(name).ok() }
 }
 
 /// The period that this moment lies in. Outside the range of the calendar (year 9999) it is [`ALWAYS`].

@@ -19,11 +19,11 @@ pub(super) fn first_records(state: &mut State, node: &str, now_ms: u64, out: &mu
 /// Asks about everything that is open. Doing it twice, or twenty times, changes nothing.
 pub(super) fn restart(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
     state.expire_invoices(now_ms / 1_000);
-    for (hash, open) in &mut state.open {
+    for open in state.open.values_mut() {
         open.watch.recovered = true;
         open.watch.asked = 0;
         open.watch.not_found = 0;
         open.watch.ask_at_ms = now_ms.saturating_add(60_000);
-        out.push(Effect::Lookup { hash: *hash, attempt: open.seq });
+        out.push(Effect::Lookup(open.question()));
     }
 }

@@ -106,8 +106,11 @@ fn done(entry: Entry) -> Result<(u64, Done), RowsError> {
     }
 }
 
+/// Takes a row.
+type Put<'a> = dyn FnMut(Family, &[u8], &[u8]) + 'a;
+
 /// The rows that a record writes, given to `put` one by one.
-pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut dyn FnMut(Family, &[u8], &[u8])) -> Result<(), RowsError> {
+pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut Put<'_>) -> Result<(), RowsError> {
     let seq = entry.seq;
     match &entry.record {
         Record::Invoice(invoice) => {
@@ -134,8 +137,6 @@ pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut dyn FnMut(Fami
     }
     Ok(())
 }
-
-type Put<'a> = dyn FnMut(Family, &[u8], &[u8]) + 'a;
 
 fn index_done(source: &dyn Source, seq: u64, done: &Done, put: &mut Put<'_>) -> Result<(), RowsError> {
     for answered in &done.answers {
@@ -167,7 +168,7 @@ fn put_hash(put: &mut Put<'_>, of: HashOf, hash: &PaymentHash, value: HashValue)
 fn put_invoice_lists(put: &mut Put<'_>, seq: u64, at_ms: u64, invoice: &Invoice, end: u64) {
     let state = if end == 0 { ListState::Open } else { ListState::Settled };
     let value = list_value(ListValue { direction: Direction::Incoming, state, end, cost: Msat::ZERO });
-    for scope in [Scope::Account(invoice.account), Scope::Connection(invoice.request.connection)] {
+    for scope in [Scope::Account(invoice.account), Scope::Connection(invoice.request.connection), Scope::All] {
         put(LISTS, &list_key(scope, at_ms, seq), &value);
     }
 }
@@ -181,7 +182,7 @@ fn put_payment_lists(put: &mut Put<'_>, seq: u64, at_ms: u64, intent: &Intent, e
         }
     };
     let value = list_value(ListValue { direction: Direction::Outgoing, state, end, cost });
-    for scope in [Scope::Account(intent.account), Scope::Connection(intent.request.connection)] {
+    for scope in [Scope::Account(intent.account), Scope::Connection(intent.request.connection), Scope::All] {
         put(LISTS, &list_key(scope, at_ms, seq), &value);
     }
 }

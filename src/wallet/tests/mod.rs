@@ -1,5 +1,6 @@
 //! The whole wallet on a temporary directory: apps that ask in every way, an ear where the relay would be, an owner.
 
+mod clients;
 mod intake;
 mod methods;
 mod owner;

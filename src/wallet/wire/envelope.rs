@@ -8,10 +8,10 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nostr::nips::nip04;
 use nostr::nips::nip44::v2::{self, ConversationKey};
 use secp256k1::Keypair;
 
+use super::nip04::SharedKey;
 use crate::base::hex32::PublicKey;
 use crate::wallet::terms::Scheme;
 
@@ -47,18 +47,18 @@ pub struct BadPeer;
 
 /// The keys between one wallet key and one client, computed once.
 pub struct Envelope {
-    secret: nostr::key::SecretKey,
-    peer: nostr::key::PublicKey,
     conversation: ConversationKey,
+    shared: SharedKey,
 }
 
 impl Envelope {
     /// The envelope between our key and a client's.
     pub fn new(ours: &Keypair, peer: &PublicKey) -> Result<Self, BadPeer> {
         let secret = nostr::key::SecretKey::from_slice(&ours.secret_bytes()).map_err(|_| BadPeer)?;
+        let shared = SharedKey::new(ours, peer).ok_or(BadPeer)?;
         let peer = nostr::key::PublicKey::from_slice(&peer.0).map_err(|_| BadPeer)?;
         let conversation = ConversationKey::derive(&secret, &peer).map_err(|_| BadPeer)?;
-        Ok(Self { secret, peer, conversation })
+        Ok(Self { conversation, shared })
     }
 
     /// Decrypts what the client sent and says by which scheme.
@@ -68,7 +68,7 @@ impl Envelope {
         }
         let scheme = scheme_of(ciphertext);
         let plaintext = match scheme {
-            Scheme::Nip04 => nip04::decrypt_to_bytes(&self.secret, &self.peer, ciphertext).map_err(|_| Undecryptable)?,
+            Scheme::Nip04 => self.shared.open(ciphertext).ok_or(Undecryptable)?,
             Scheme::Nip44 => self.open_nip44(ciphertext)?,
         };
         let plaintext = String::from_utf8(plaintext).map_err(|_| Undecryptable)?;
@@ -78,11 +78,7 @@ impl Envelope {
     /// Encrypts an answer.
     pub fn seal(&self, scheme: Scheme, plaintext: &str) -> Result<String, Unsealable> {
         match scheme {
-            Scheme::Nip04 => {
-                let mut iv = [0_u8; 16];
-                getrandom::fill(&mut iv).map_err(|_| Unsealable)?;
-                nip04::encrypt_with_iv(&self.secret, &self.peer, plaintext, iv).map_err(|_| Unsealable)
-            }
+            Scheme::Nip04 => self.shared.seal(plaintext).ok_or(Unsealable),
             Scheme::Nip44 => {
                 let mut nonce = [0_u8; 32];
                 getrandom::fill(&mut nonce).map_err(|_| Unsealable)?;
@@ -137,7 +133,7 @@ mod tests {
         let ours = nostr::key::Keys::new(nostr::key::SecretKey::from_slice(&[1; 32]).unwrap()).public_key();
         let new = nostr::nips::nip44::encrypt(&theirs, &ours, "new", nostr::nips::nip44::Version::V2).unwrap();
         assert_eq!(wallet.open(&new), Ok((Scheme::Nip44, "new".to_owned())));
-        let old = nip04::encrypt(&theirs, &ours, "old").unwrap();
+        let old = nostr::nips::nip04::encrypt(&theirs, &ours, "old").unwrap();
         assert_eq!(wallet.open(&old), Ok((Scheme::Nip04, "old".to_owned())));
     }
 

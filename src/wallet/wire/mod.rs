@@ -4,6 +4,7 @@ pub mod envelope;
 pub mod error;
 pub mod info_event;
 pub mod method;
+mod nip04;
 pub mod request;
 pub mod response;
 pub mod sign;

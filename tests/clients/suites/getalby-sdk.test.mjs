@@ -15,8 +15,8 @@ describe("@getalby/sdk NWCClient", () => {
     let hearth, payer, payee;
     before(async () => {
         hearth = await Hearth.start();
-        await hearth.fund("payer", 1_000_000);
         payer = client(await hearth.connect("payer", "--account", "payer", "--budget-msat", "600000", "--renewal", "daily"));
+        await hearth.fund("payer", 1_000_000);
         payee = client(await hearth.connect("payee", "--account", "payee"));
     });
     after(async () => {

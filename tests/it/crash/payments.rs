@@ -65,8 +65,8 @@ async fn prepare(hearth: &Hearth) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for index in 0..PAYERS {
         let (payer_name, payee_name) = (format!("payer{index}"), format!("payee{index}"));
-        hearth.fund(&payer_name, FUNDED_MSAT);
         let payer = App::connect(hearth, &payer_name, &["--account", &payer_name]);
+        hearth.fund(&payer_name, FUNDED_MSAT);
         let payee = App::connect(hearth, &payee_name, &["--account", &payee_name]);
         let mut client = hearth.client().await;
         let mut requests = Vec::new();

@@ -111,8 +111,9 @@ async fn stored(client: &mut Client, events: &[Event]) -> HashSet<String> {
     for batch in events.chunks(500) {
         let ids: Vec<&String> = batch.iter().map(|event| &event.id).collect();
         let batch = client.stored_json("found", &[json!({"ids": ids, "limit": 500})]).await;
+        client.say(&json!(["CLOSE", "found"])).await;
         for json in batch {
-            assert!(found.insert(json), "the same event twice");
+            assert!(found.insert(json.clone()), "the same event twice: {json}");
         }
     }
     found

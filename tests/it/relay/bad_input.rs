@@ -89,7 +89,7 @@ fn messages() -> Vec<Case> {
         format!("[\"REQ\",\"s\",{}", "[".repeat(100_000)),
         "NOTICE invalid: invalid type: sequence, expected a filter object".to_owned(),
     ));
-    cases.push((format!("[\"EVENT\",{{\"x\":{}", "[".repeat(100_000)), "NOTICE invalid: recursion limit exceeded".to_owned()));
+    cases.push((format!("[\"EVENT\",{{\"x\":{}", "[".repeat(100_000)), "NOTICE invalid: EOF while parsing a list".to_owned()));
     cases.push((format!("[\"{}\"]", "x".repeat(10_000)), format!("NOTICE invalid: unknown message \"{}\"", "x".repeat(32))));
     cases
 }
@@ -102,8 +102,8 @@ fn queries() -> Vec<Case> {
         ("[\"COUNT\",\"s\"]", "CLOSED s invalid: COUNT needs at least one filter"),
         ("[\"REQ\",null,{}]", "NOTICE invalid: invalid type: null, expected a string"),
         ("[\"REQ\",7,{}]", "NOTICE invalid: invalid type: integer `7`, expected a string"),
-        ("[\"REQ\",\"\",{}]", "CLOSED  invalid: a subscription id has 1 to 64 characters"),
-        ("[\"COUNT\",\"\",{}]", "CLOSED  invalid: a subscription id has 1 to 64 characters"),
+        ("[\"REQ\",\"\",{}]", "CLOSED  invalid: the subscription id is empty"),
+        ("[\"COUNT\",\"\",{}]", "CLOSED  invalid: the subscription id is empty"),
         ("[\"REQ\",\"s\",null]", "CLOSED s invalid: invalid type: null, expected a filter object"),
         ("[\"REQ\",\"s\",[]]", "CLOSED s invalid: invalid type: sequence, expected a filter object"),
         ("[\"REQ\",\"s\",{},\"x\"]", "CLOSED s invalid: invalid type: string \"x\", expected a filter object"),
@@ -141,14 +141,16 @@ fn queries() -> Vec<Case> {
         }
     }
     let long = "s".repeat(65);
-    cases
-        .push((json!(["REQ", long, {}]).to_string(), format!("CLOSED {long} invalid: a subscription id has 1 to 64 characters")));
+    cases.push((
+        json!(["REQ", long, {}]).to_string(),
+        format!("CLOSED {long} invalid: the subscription id has more than 64 characters"),
+    ));
     let many: Vec<Value> = ["REQ", "s"].into_iter().map(Value::from).chain(std::iter::repeat_n(json!({}), 21)).collect();
-    cases.push((Value::Array(many).to_string(), "CLOSED s error: too many filters, at most 20".to_owned()));
+    cases.push((Value::Array(many).to_string(), "CLOSED s invalid: 21 filters, at most 20 are taken".to_owned()));
     let kinds: Vec<u64> = (0..2_001).collect();
     cases.push((
         json!(["REQ", "s", {"kinds": kinds}]).to_string(),
-        "CLOSED s error: too many values in a filter, at most 2000".to_owned(),
+        "CLOSED s invalid: a filter has a list of 2001 values, at most 2000 are taken".to_owned(),
     ));
     cases
 }
@@ -217,12 +219,18 @@ fn crooked_numbers(key: &Key) -> Vec<Case> {
         (message("-0", "1"), "OK false invalid: invalid type: floating point `-0.0`, expected u64".to_owned()),
         (
             message("18446744073709551616", "1"),
-            "OK false invalid: invalid type: floating point `1.8446744073709552e19`, expected u64".to_owned(),
+            "OK false invalid: invalid type: floating point `1.8446744073709552e+19`, expected u64".to_owned(),
         ),
-        (message("18446744073709551615", "1"), "OK false invalid: created_at is too far in the future".to_owned()),
-        (message("0", "1"), "OK false invalid: created_at is too long ago".to_owned()),
-        (message(&(now_s() + 1_000).to_string(), "1"), "OK false invalid: created_at is too far in the future".to_owned()),
-        (message(&(now_s() - 1_000).to_string(), "20001"), "OK false invalid: created_at is too long ago".to_owned()),
+        (message("18446744073709551615", "1"), "OK false invalid: created_at is more than 15 minutes in the future".to_owned()),
+        (message("0", "1"), "OK false invalid: created_at is more than 3 years in the past".to_owned()),
+        (
+            message(&(now_s() + 1_000).to_string(), "1"),
+            "OK false invalid: created_at is more than 15 minutes in the future".to_owned(),
+        ),
+        (
+            message(&(now_s() - 1_000).to_string(), "20001"),
+            "OK false invalid: created_at is more than 15 minutes in the past".to_owned(),
+        ),
     ];
     let twice = message(&now, "1").replace("\"kind\":1", "\"kind\":1,\"kind\":1");
     cases.push((twice, "OK false invalid: duplicate field `kind`".to_owned()));
@@ -239,8 +247,8 @@ fn tags_and_limits(key: &Key) -> Vec<Case> {
         ("[[]]", "a tag needs a name"),
         ("[[\"\"]]", "a tag needs a name"),
         ("[[\"\",\"x\"]]", "a tag needs a name"),
-        ("[null]", "invalid type: null, expected a sequence"),
-        ("[\"t\"]", "invalid type: string \"t\", expected a sequence"),
+        ("[null]", "invalid type: null, expected a tag: a list of strings"),
+        ("[\"t\"]", "invalid type: string \"t\", expected a tag: a list of strings"),
         ("[[\"t\",null]]", "invalid type: null, expected a string"),
         ("[[\"t\",1]]", "invalid type: integer `1`, expected a string"),
         ("[[\"t\",[\"x\"]]]", "invalid type: sequence, expected a string"),
@@ -286,9 +294,10 @@ async fn what_is_odd_but_right_is_taken() {
         assert_eq!(client.stored_json("s", &[json!({"ids": [event.id]})]).await, [event.json()]);
     }
     let values: Vec<u64> = (0..2_000).collect();
-    let filters = vec![json!({"kinds": values}); 20];
+    let mut filters = vec![json!({"kinds": values}); 1];
+    filters.resize(20, json!({"limit": 1}));
     assert_eq!(client.stored(&filters).await.len(), 6);
-    client.stored_json("\"\\\n\u{1}🔥", &[json!({"limit": 0})]).await;
+    client.stored_json("\"\\ 🔥", &[json!({"limit": 0})]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

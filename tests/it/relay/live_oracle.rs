@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::support::client::Heard;
-use crate::support::oracle::{Memory, World, matches};
+use crate::support::oracle::{Memory, World, difference, matches};
 use crate::support::{Hearth, now_s};
 
 const EVENTS: usize = 1_000;
@@ -73,7 +73,7 @@ async fn every_subscription_gets_exactly_what_matches() {
             let mut found = heard.remove(&subscription).unwrap_or_default();
             expected.sort();
             found.sort();
-            assert!(found == expected, "seed {seed}, {} instead of {} events for {filters:?}", found.len(), expected.len());
+            assert!(found == expected, "seed {seed}: {}\nfilters {filters:?}", difference(&found, &expected));
         }
     }
 }

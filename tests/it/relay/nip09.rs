@@ -102,7 +102,6 @@ async fn what_a_deletion_does_not_reach() {
         address(&other, "30023", "x"),
         address(&me, "30023", "x"),
         address(&me, "1", ""),
-        address(&me, "030024", "x"),
         address(&me, "30023", "Y"),
         format!("30024:{}", me.hex),
         "30024::x".to_owned(),

@@ -38,6 +38,9 @@ async fn the_wallet_is_only_announced_when_it_is_on() {
     let hearth = Hearth::with_config("[wallet]\nenabled = false\n");
     let nips = document(&hearth).await["supported_nips"].clone();
     assert!(!nips.as_array().unwrap().contains(&json!(47)), "{nips}");
+    let mut client = hearth.client().await;
+    client.accept(&Key::random().note("a relay all the same")).await;
+    assert_eq!(hearth.run(&["wallet", "connect", "phone"]).status.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,8 +191,9 @@ async fn probe_events(client: &mut Client, tags: usize, content: usize) {
     let tagged = |count: usize| key.event(1, "", &vec![&["t", "x"][..]; count]);
     client.accept(&tagged(tags)).await;
     assert!(client.publish(&tagged(tags + 1)).await.text.starts_with("invalid: "));
-    client.accept(&key.note(&"c".repeat(content))).await;
-    let verdict = client.publish(&key.note(&"c".repeat(content + 1))).await;
+    // The longest kind there is, so that nothing but the content decides.
+    client.accept(&key.event(65_535, &"c".repeat(content), &[])).await;
+    let verdict = client.publish(&key.event(65_535, &"c".repeat(content + 1), &[])).await;
     assert!(!verdict.accepted && verdict.text.starts_with("invalid: "), "content of {}: {verdict:?}", content + 1);
 }
 

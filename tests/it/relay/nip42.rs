@@ -21,6 +21,20 @@ async fn a_connection_may_have_several_keys() {
     assert!(client.login(&keys[1]).await.accepted, "again is no error");
 }
 
+/// The `nwc` crate takes an AUTH that it cannot answer for the end of its subscriptions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_is_offered_when_it_is_needed_and_once() {
+    let hearth = Hearth::start();
+    let mut client = hearth.client().await;
+    client.accept(&Key::random().note("")).await;
+    client.stored(&[json!({})]).await;
+    assert_eq!(client.challenge, None, "nothing here needs a login");
+    client.auth_event(&Key::random()).await;
+    assert!(client.challenge.take().is_some());
+    client.publish(&Key::random().event(1, "", &[&["-"]])).await;
+    assert_eq!(client.challenge, None, "it was offered already");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn challenges_are_random_and_each_connection_has_its_own() {
     let hearth = Hearth::start();
@@ -36,31 +50,27 @@ async fn challenges_are_random_and_each_connection_has_its_own() {
     assert!(a.verdict(&for_a.id).await.accepted);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_an_authentication_for_this_connection_is_refused() {
-    let hearth = Hearth::start();
-    let mut client = hearth.client().await;
-    let key = Key::random();
-    let good = client.auth_event(&key).await;
-    let challenge = good.tag("challenge").unwrap().to_owned();
-    let url = hearth.url();
-    let port = hearth.address().rsplit(':').next().unwrap();
+/// Events that authenticate nobody on a connection with this challenge.
+fn wrong_ones(key: &Key, address: &str, challenge: &str) -> Vec<(String, Event)> {
+    let url = format!("ws://{address}/");
+    let port = address.rsplit(':').next().unwrap();
+    let now = now_s();
     let made = |at: u64, kind: u64, relay: &str, challenge: &str| {
         key.event_at(at, kind, "", &[&["relay", relay], &["challenge", challenge]])
     };
-    let now = now_s();
-    let mut bad: Vec<(String, Event)> = vec![
-        ("other kind".into(), made(now, 22_243, &url, &challenge)),
-        ("kind 1".into(), made(now, 1, &url, &challenge)),
+    let backwards: String = challenge.chars().rev().collect();
+    let mut wrong: Vec<(String, Event)> = vec![
+        ("other kind".into(), made(now, 22_243, &url, challenge)),
+        ("kind 1".into(), made(now, 1, &url, challenge)),
         ("no tags".into(), key.event_at(now, 22_242, "", &[])),
         ("no challenge".into(), key.event_at(now, 22_242, "", &[&["relay", &url]])),
-        ("no relay".into(), key.event_at(now, 22_242, "", &[&["challenge", &challenge]])),
+        ("no relay".into(), key.event_at(now, 22_242, "", &[&["challenge", challenge]])),
         ("empty challenge".into(), made(now, 22_242, &url, "")),
-        ("other challenge".into(), made(now, 22_242, &url, &challenge.chars().rev().collect::<String>())),
+        ("other challenge".into(), made(now, 22_242, &url, &backwards)),
         ("longer challenge".into(), made(now, 22_242, &url, &format!("{challenge}0"))),
-        ("old".into(), made(now - 700, 22_242, &url, &challenge)),
-        ("of the future".into(), made(now + 700, 22_242, &url, &challenge)),
-        ("of 1970".into(), made(0, 22_242, &url, &challenge)),
+        ("old".into(), made(now - 700, 22_242, &url, challenge)),
+        ("of the future".into(), made(now + 700, 22_242, &url, challenge)),
+        ("of 1970".into(), made(0, 22_242, &url, challenge)),
     ];
     for relay in [
         "wss://relay.example.com/".to_owned(),
@@ -71,19 +81,32 @@ async fn what_is_not_an_authentication_for_this_connection_is_refused() {
         "127.0.0.1".to_owned(),
         String::new(),
     ] {
-        bad.push((format!("relay {relay:?}"), made(now, 22_242, &relay, &challenge)));
+        wrong.push((format!("relay {relay:?}"), made(now, 22_242, &relay, challenge)));
     }
-    let mut forged = made(now, 22_242, &url, &challenge);
+    let mut forged = made(now, 22_242, &url, challenge);
     forged.sig = Key::random().sign_id(&const_hex::decode(&forged.id).unwrap().try_into().unwrap());
-    bad.push(("signature of another key".into(), forged));
-    for (what, event) in &bad {
+    wrong.push(("signature of another key".into(), forged));
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_an_authentication_for_this_connection_is_refused() {
+    let hearth = Hearth::start();
+    let key = Key::random();
+    let cases = wrong_ones(&key, hearth.address(), "x").len();
+    for case in 0..cases {
+        // A connection for each, because only so many attempts are allowed in a minute.
+        let mut client = hearth.client().await;
+        let good = client.auth_event(&key).await;
+        let (what, event) = wrong_ones(&key, hearth.address(), good.tag("challenge").unwrap()).swap_remove(case);
         client.say(&json!(["AUTH", event])).await;
         let verdict = client.verdict(&event.id).await;
         assert!(!verdict.accepted && verdict.text.contains(": "), "{what}: {verdict:?}");
+        let verdict = client.publish(&key.event(1, "", &[&["-"]])).await;
+        assert!(verdict.text.starts_with("auth-required: "), "{what} counted: {verdict:?}");
+        client.say(&json!(["AUTH", good])).await;
+        assert!(client.verdict(&good.id).await.accepted, "after {what} the good one still does");
     }
-    assert!(client.publish(&key.event(1, "", &[&["-"]])).await.text.starts_with("auth-required: "), "none of these counted");
-    client.say(&json!(["AUTH", good])).await;
-    assert!(client.verdict(&good.id).await.accepted, "and the good one still does");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

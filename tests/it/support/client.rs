@@ -267,7 +267,9 @@ impl Client {
     /// A right AUTH event for this connection.
     pub async fn auth_event(&mut self, key: &Key) -> Event {
         if self.challenge.is_none() {
-            self.settle().await;
+            // The relay offers a login when one is needed: for a protected event, say.
+            let refused = self.publish(&key.event(1, "", &[&["-"]])).await;
+            assert!(refused.text.starts_with("auth-required: "), "{refused:?}");
         }
         let challenge = self.challenge.clone().expect("the relay sent no challenge");
         key.event_at(now_s(), 22_242, "", &[&["relay", &self.url], &["challenge", &challenge]])

@@ -36,6 +36,20 @@ fn contains(list: &Value, value: &str) -> bool {
     list.as_array().unwrap().iter().any(|item| item == value)
 }
 
+/// How an answer differs from what was expected, in few words.
+pub fn difference<T: PartialEq + std::fmt::Debug>(found: &[T], expected: &[T]) -> String {
+    let missing: Vec<_> = expected.iter().filter(|item| !found.contains(item)).take(3).collect();
+    let extra: Vec<_> = found.iter().filter(|item| !expected.contains(item)).take(3).collect();
+    let twice: Vec<_> =
+        found.iter().enumerate().filter(|(at, item)| found[..*at].contains(item)).map(|(_, item)| item).take(3).collect();
+    let place = found.iter().zip(expected).position(|(a, b)| a != b);
+    format!(
+        "{} found, {} expected; missing {missing:?}; extra {extra:?}; twice {twice:?}; first difference at {place:?}",
+        found.len(),
+        expected.len()
+    )
+}
+
 /// What is stored, kept by the rules of NIP-01 for replaceable and addressable events.
 #[derive(Default)]
 pub struct Memory {
@@ -146,7 +160,8 @@ impl World {
     fn tag(&self, rng: &mut ChaCha8Rng) -> Vec<String> {
         let name = *["e", "p", "p", "t", "t", "d", "d", "T", "client", "alt"].choose(rng).unwrap();
         let mut tag = vec![name.to_owned()];
-        if rng.random_ratio(19, 20) {
+        // NIP-01 does not say what the address of an event is whose first `d` has no value, so there is none.
+        if name == "d" || rng.random_ratio(19, 20) {
             tag.push(self.value(name, rng));
             if rng.random_ratio(1, 3) {
                 // Only the first value counts.

@@ -158,8 +158,8 @@ async fn transactions_come_newest_first_in_pages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_is_told_and_counts_what_was_spent() {
     let hearth = Hearth::start();
-    hearth.fund("payer", 1_000_000);
     let free = App::connect(&hearth, "free", &["--account", "payer"]);
+    hearth.fund("payer", 1_000_000);
     let daily = App::connect(&hearth, "daily", &["--account", "payer", "--budget-msat", "300000", "--renewal", "daily"]);
     let once = App::connect(&hearth, "once", &["--account", "payer", "--budget-msat", "300000"]);
     let payee = App::connect(&hearth, "payee", &["--account", "payee"]);

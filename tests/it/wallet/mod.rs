@@ -21,11 +21,11 @@ pub struct Two {
 impl Two {
     pub async fn new(funded_msat: u64) -> Self {
         let hearth = Hearth::start();
+        let payer = App::connect(&hearth, "payer", &["--account", "payer"]);
+        let payee = App::connect(&hearth, "payee", &["--account", "payee"]);
         if funded_msat > 0 {
             hearth.fund("payer", funded_msat);
         }
-        let payer = App::connect(&hearth, "payer", &["--account", "payer"]);
-        let payee = App::connect(&hearth, "payee", &["--account", "payee"]);
         let client = hearth.client().await;
         Self { hearth, client, payer, payee }
     }

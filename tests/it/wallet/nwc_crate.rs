@@ -49,13 +49,13 @@ async fn the_nwc_crate_does_everything_that_it_can() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_nwc_crate_understands_every_refusal() {
-    let two = Two::new(1_000).await;
+    let two = Two::new(1_000_000).await;
     let (payer, payee) = (app(&two.payer), app(&two.payee));
     let code = |error: nwc::Error| match error {
         nwc::Error::NIP47(nwc::nostr::nips::nip47::Error::ErrorCode(refused)) => refused.code,
         other => panic!("not a refusal that it understands: {other}"),
     };
-    let too_much = payee.make_invoice(make(2_000, "")).await.unwrap();
+    let too_much = payee.make_invoice(make(2_000_000, "")).await.unwrap();
     let refused = payer.pay_invoice(PayInvoiceRequest::new(too_much.invoice)).await.unwrap_err();
     assert_eq!(code(refused), ErrorCode::InsufficientBalance);
     let refused = payer.pay_invoice(PayInvoiceRequest::new("nonsense")).await.unwrap_err();

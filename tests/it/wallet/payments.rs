@@ -75,8 +75,8 @@ async fn nobody_spends_more_than_there_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_spends_more_than_was_granted() {
     let hearth = Hearth::start();
-    hearth.fund("payer", 10_000_000);
     let budgeted = App::connect(&hearth, "budgeted", &["--account", "payer", "--budget-msat", "100000"]);
+    hearth.fund("payer", 10_000_000);
     let bounded = App::connect(&hearth, "bounded", &["--account", "payer", "--max-payment-msat", "100000"]);
     let payee = App::connect(&hearth, "payee", &["--account", "payee"]);
     let mut client = hearth.client().await;
@@ -99,8 +99,8 @@ async fn nobody_spends_more_than_was_granted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invoice_is_paid_once_whoever_pays() {
     let mut two = Two::new(1_000_000).await;
-    two.hearth.fund("other", 1_000_000);
     let other = App::connect(&two.hearth, "other", &["--account", "other"]);
+    two.hearth.fund("other", 1_000_000);
     let invoice = two.payee.invoice(&mut two.client, 1_000).await;
     let first = two.payer.call(&mut two.client, "pay_invoice", json!({"invoice": invoice})).await;
     let second = two.payer.call(&mut two.client, "pay_invoice", json!({"invoice": invoice})).await;
@@ -156,8 +156,8 @@ async fn all_at_once(app: &App, client: &mut Client, requests: &[Event]) -> Hash
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_hundred_payments_at_once_exactly_those_are_paid_that_the_budget_covers() {
     let hearth = Hearth::start();
-    hearth.fund("payer", 10_000_000);
     let payer = App::connect(&hearth, "payer", &["--account", "payer", "--budget-msat", "3500"]);
+    hearth.fund("payer", 10_000_000);
     let payee = App::connect(&hearth, "payee", &["--account", "payee"]);
     let mut client = hearth.client().await;
     let mut requests = Vec::new();

@@ -41,14 +41,18 @@ async fn one_request_on_ten_connections_at_once_is_one_payment() {
         let mut client = two.hearth.client().await;
         let (request, filter) = (request.clone(), two.payer.answers_to(&request));
         tasks.push(tokio::spawn(async move {
-            client.stored_json("answer", &[filter]).await;
+            // Another task may have been quicker: then the answer is there already.
+            let early = client.stored_json("answer", &[filter]).await;
             for _ in 0..10 {
                 client.send_event(&request).await;
             }
             for _ in 0..10 {
                 assert!(client.verdict(&request.id).await.accepted);
             }
-            client.live("answer").await.json()
+            match early.first() {
+                Some(answer) => answer.clone(),
+                None => client.live("answer").await.json(),
+            }
         }));
     }
     let mut answers = Vec::new();

@@ -14,9 +14,9 @@ use crate::wallet::backend::bolt11::Decoded;
 /// What is to be done with an order.
 pub(super) enum Judgement {
     /// Pay an account of this hearth.
-    Inside { intent: Intent, preimage: Preimage, payee: Payee },
+    Inside { intent: Box<Intent>, preimage: Preimage, payee: Payee },
     /// Hand it to the back end.
-    Outside(Intent),
+    Outside(Box<Intent>),
     /// Wait for the payment of that hash which is under way.
     Attach(PaymentHash),
     /// Answered at once and for ever.
@@ -64,7 +64,7 @@ pub(super) fn judge(
     {
         return Ok(no);
     }
-    let intent = intent(state, order, *invoice, amount, fee_max);
+    let intent = Box::new(intent(state, order, *invoice, amount, fee_max));
     Ok(match made_here {
         Some((preimage, payee)) => Judgement::Inside { intent, preimage, payee },
         None => Judgement::Outside(intent),

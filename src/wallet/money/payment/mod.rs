@@ -18,7 +18,7 @@ use super::types::{
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 use crate::wallet::backend::bolt11::Decoded;
-use crate::wallet::backend::{Incoming, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult};
+use crate::wallet::backend::{Incoming, LookupOrder, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult};
 pub use apply::Broken;
 pub(super) use check::bounded_metadata;
 pub(super) use pay::may_act;
@@ -141,12 +141,7 @@ pub enum Effect {
     /// Send a payment (its intent is an earlier record).
     Send(SendOrder),
     /// Ask the back end about a payment.
-    Lookup {
-        /// Names the payment.
-        hash: PaymentHash,
-        /// Names the attempt.
-        attempt: u64,
-    },
+    Lookup(LookupOrder),
     /// Let the back end make an invoice.
     MakeInvoice {
         /// The request that it is for.

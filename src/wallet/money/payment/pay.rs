@@ -91,7 +91,14 @@ fn safe_mode() -> Refusal {
 
 /// Both legs and both ends in one batch: there is no moment at which the money is nowhere. Paying oneself is booked the same way;
 /// the two legs then cancel out.
-fn pay_inside(state: &mut State, intent: Intent, preimage: Preimage, payee: Payee, now_ms: u64, out: &mut Vec<Effect>) -> bool {
+fn pay_inside(
+    state: &mut State,
+    intent: Box<Intent>,
+    preimage: Preimage,
+    payee: Payee,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) -> bool {
     let done = Done {
         intent: state.seq + 1,
         hash: intent.hash,
@@ -105,7 +112,7 @@ fn pay_inside(state: &mut State, intent: Intent, preimage: Preimage, payee: Paye
     };
     let outcome = Outcome::Paid { preimage, amount: intent.amount, fee: intent.fee_max };
     let at = out.len();
-    let written = state.record(Record::Intent(Box::new(intent)), None, now_ms, out)
+    let written = state.record(Record::Intent(intent), None, now_ms, out)
         && state.record(Record::Done(Box::new(done)), Some(outcome), now_ms, out);
     if !written {
         // Half a payment must not reach the disk; safe mode keeps the state from being used.
@@ -120,10 +127,10 @@ fn retain_alarms(out: &mut Vec<Effect>, at: usize) {
     out.extend(tail);
 }
 
-fn pay_outside(state: &mut State, intent: Intent, now_ms: u64, out: &mut Vec<Effect>) -> bool {
+fn pay_outside(state: &mut State, intent: Box<Intent>, now_ms: u64, out: &mut Vec<Effect>) -> bool {
     let order = send_order(&intent, state.seq + 1);
     let hash = intent.hash;
-    if !state.record(Record::Intent(Box::new(intent)), None, now_ms, out) {
+    if !state.record(Record::Intent(intent), None, now_ms, out) {
         return false;
     }
     if let Some(open) = state.open.get_mut(&hash) {

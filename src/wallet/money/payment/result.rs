@@ -220,13 +220,9 @@ pub(super) fn tick(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
         return;
     }
     super::super::receive::give_up(state, now_ms, out);
-    let due: Vec<(PaymentHash, u64)> =
-        state.open.iter().filter(|(_, open)| open.watch.ask_at_ms <= now_ms).map(|(hash, open)| (*hash, open.seq)).collect();
-    for (hash, attempt) in due {
+    for open in state.open.values_mut().filter(|open| open.watch.ask_at_ms <= now_ms) {
         // The next question stands before this one is answered: a back end that hangs is asked again.
-        if let Some(open) = state.open.get_mut(&hash) {
-            open.watch.ask_at_ms = now_ms.saturating_add(ASK_PAUSE_MAX_MS);
-        }
-        out.push(Effect::Lookup { hash, attempt });
+        open.watch.ask_at_ms = now_ms.saturating_add(ASK_PAUSE_MAX_MS);
+        out.push(Effect::Lookup(open.question()));
     }
 }

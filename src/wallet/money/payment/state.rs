@@ -9,7 +9,7 @@ use super::super::types::{AccountId, ConnectionId, ConnectionRow, InvoiceOrder, 
 use super::{Effect, Token};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
-use crate::wallet::backend::Network;
+use crate::wallet::backend::{LookupOrder, Network};
 
 /// Bounds and prices of the money room.
 #[derive(Clone, Debug)]
@@ -83,6 +83,11 @@ pub struct Open {
 }
 
 impl Open {
+    /// What the back end is asked about it.
+    pub fn question(&self) -> LookupOrder {
+        LookupOrder { hash: self.intent.hash, attempt: self.seq, since_ms: self.at_ms }
+    }
+
     /// What is held for it.
     pub fn hold(&self) -> Msat {
         self.intent.amount.checked_add(self.intent.fee_max).unwrap_or(Msat::MAX)

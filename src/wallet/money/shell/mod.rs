@@ -1,5 +1,7 @@
 //! The shell around the payment core: one thread that owns all money state, and what others may do to reach it.
 
+mod callers;
+mod effects;
 mod read;
 mod view;
 mod worker;
@@ -98,12 +100,17 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn open(parts: Parts) -> Result<Self, OpenError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "wishes are counted against waiting_max; the back end's words answer questions, and must never block its \
+                      threads or this one"
+        )]
         let (queue, inbox) = unbounded();
         let shared = Arc::new(Shared { view: View::new(), waiting: AtomicUsize::new(0), is_shut: AtomicBool::new(false) });
         let (clock, backend, waiting_max) = (parts.clock.clone(), Arc::clone(&parts.backend), parts.waiting_max);
         let mut worker = Worker::open(parts, Arc::clone(&shared), queue.clone(), inbox)?;
         let shelf = worker.shelf();
-        worker.recover();
+        worker.recover()?;
         let thread = std::thread::Builder::new().name("money".to_owned()).spawn(move || worker.run())?;
         let thread = Mutex::new(Some(thread));
         Ok(Self { shared, queue, thread, shelf, backend, clock, waiting_max })
@@ -131,7 +138,7 @@ impl Room {
             return command.turn_away();
         }
         let invoice = match &command {
-            Command::Pay(order, _) => Some(read_invoice(order)),
+            Command::Pay(order, _) => Some(self.read_invoice(order)),
             _ => None,
         };
         if let Err(error) = self.queue.send(Message::Wish(command, invoice))
@@ -139,6 +146,14 @@ impl Room {
         {
             command.fail();
         }
+    }
+
+    fn read_invoice(&self, order: &PayOrder) -> Result<Box<Decoded>, Refusal> {
+        let PayTarget::Invoice { bolt11, .. } = &order.target;
+        if let Some(ours) = self.view().invoice(bolt11) {
+            return Ok(Box::new(ours));
+        }
+        decode(bolt11).map(Box::new).map_err(|error| Refusal::new(ErrorCode::Other, error.to_string()))
     }
 
     pub(super) fn lookup(&self, viewer: Viewer, selector: &Selector) -> Result<Option<Transaction>, RowsError> {
@@ -170,7 +185,10 @@ impl Room {
             self.shared.is_shut.store(true, Ordering::Release);
             // The thread may have ended already, after a failed write.
             let _ = self.queue.send(Message::Close);
-            let _ = thread.join();
+            // The last handle may be dropped by a callback, on the money thread itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -179,11 +197,6 @@ impl Drop for Room {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn read_invoice(order: &PayOrder) -> Result<Box<Decoded>, Refusal> {
-    let PayTarget::Invoice { bolt11, .. } = &order.target;
-    decode(bolt11).map(Box::new).map_err(|error| Refusal::new(ErrorCode::Other, error.to_string()))
 }
 
 impl Command {

@@ -59,9 +59,9 @@ fn both(shelf: &Shelf, hash: &PaymentHash, viewer: Viewer, now_s: u64) -> Result
     Ok([invoice, payment])
 }
 
-/// A page, newest first. The owner of everything sees the accounts one after another is not offered: name an account.
+/// A page, newest first.
 pub(super) fn list(shelf: &Shelf, eyes: Eyes, query: &ListQuery, now_s: u64) -> Result<Page, RowsError> {
-    let scope = Scope::Account(eyes.account.unwrap_or(AccountId::MAIN));
+    let scope = eyes.account.map_or(Scope::All, Scope::Account);
     let until_s = query.until_s.unwrap_or(now_s);
     let newest = list_key(scope, until_s.saturating_mul(1_000).saturating_add(999), u64::MAX);
     let oldest_ms = query.from_s.unwrap_or(0).saturating_mul(1_000);

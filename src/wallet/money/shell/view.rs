@@ -13,9 +13,16 @@ use super::super::payment::State;
 use super::super::types::{ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, Status};
 use crate::base::amount::Msat;
 use crate::base::hex32::EventId;
+use crate::protocol::event::Event;
+use crate::wallet::backend::bolt11::Decoded;
 
+/// Invoices made here that need not be read when they are paid.
+const INVOICES_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
+    Some(count) => count,
+    None => NonZeroUsize::MIN,
+};
 /// Answers that are remembered for quick repeats; older ones are on the disk.
-const RECENT_MAX: NonZeroUsize = match NonZeroUsize::new(8_192) {
+const RECENT_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(count) => count,
     None => NonZeroUsize::MIN,
 };
@@ -31,6 +38,7 @@ pub(in crate::wallet::money) struct View {
     accounts: RwLock<BTreeMap<AccountId, AccountView>>,
     connections: RwLock<BTreeMap<ConnectionId, Connection>>,
     recent: Mutex<LruCache<EventId, KnownAnswer>>,
+    invoices: Mutex<LruCache<String, Decoded>>,
     status: Mutex<Status>,
     next_connection: AtomicU32,
 }
@@ -41,6 +49,7 @@ impl View {
             accounts: RwLock::default(),
             connections: RwLock::default(),
             recent: Mutex::new(LruCache::new(RECENT_MAX)),
+            invoices: Mutex::new(LruCache::new(INVOICES_MAX)),
             status: Mutex::default(),
             next_connection: AtomicU32::new(0),
         }
@@ -109,6 +118,24 @@ impl View {
 
     pub(in crate::wallet::money) fn request_answer(&self, event: &EventId) -> Option<KnownAnswer> {
         self.recent.lock().get(event).cloned()
+    }
+
+    pub(in crate::wallet::money) fn recent_answers(&self, since_s: u64) -> Vec<(EventId, Event)> {
+        let recent = self.recent.lock();
+        let fresh = recent.iter().filter_map(|(request, answer)| match answer {
+            KnownAnswer::Answered(event) if event.created_at() >= since_s => Some((*request, event.clone())),
+            _ => None,
+        });
+        fresh.collect()
+    }
+
+    /// An invoice of this hearth is known by its text, without reading it again.
+    pub(super) fn remember_invoice(&self, invoice: Decoded) {
+        self.invoices.lock().put(invoice.bolt11.clone(), invoice);
+    }
+
+    pub(super) fn invoice(&self, bolt11: &str) -> Option<Decoded> {
+        self.invoices.lock().get(bolt11).cloned()
     }
 
     pub(in crate::wallet::money) fn accounts(&self) -> Vec<AccountView> {

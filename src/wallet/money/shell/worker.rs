@@ -13,17 +13,15 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::super::OpenError;
-use super::super::journal::{BATCH_RECORDS_MAX, Journal, Shelf};
-use super::super::payment::{Effect, Input, OwnerDone, OwnerWish, Reply, State, Token, step};
-use super::super::record::{Answered, Ending, Entry, Payee, Record};
+use super::super::journal::{BATCH_RECORDS_MAX, Journal, Shelf, WriteError};
+use super::super::payment::{Effect, Input, OwnerWish, State, Token, step};
+use super::super::record::{Answered, Entry, Record};
 use super::super::recover;
-use super::super::types::{
-    AccountId, AnswerSigner, Direction, ErrorCode, KnownAnswer, On, Outcome, OwnerError, PayReply, Preimage, Refusal, RequestKey,
-    RequestRef, Settled, Transaction,
-};
+use super::super::types::{AnswerSigner, ErrorCode, KnownAnswer, Preimage, Refusal, RequestKey};
+use super::callers::Caller;
+use super::effects::Gathered;
 use super::{Command, Message, Parts, Shared};
 use crate::base::clock::Clock;
-use crate::base::hex32::PaymentHash;
 use crate::base::secret::Secret;
 use crate::protocol::event::Event;
 use crate::wallet::backend::Backend;
@@ -35,62 +33,21 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long a start waits for the back end's first words about open payments. Those that come later are heard later.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Somebody who waits.
-enum Caller {
-    Pay(On<PayReply>),
-    Invoice(On<Result<Transaction, Refusal>>),
-    Account(On<Result<AccountId, OwnerError>>),
-    Owner(On<Result<(), OwnerError>>),
-}
-
-impl Caller {
-    fn fail(self) {
-        match self {
-            Self::Pay(on) => on(PayReply::Failed),
-            Self::Invoice(on) => on(Err(Refusal::new(ErrorCode::Internal, "the wallet's journal could not be written"))),
-            Self::Account(on) => on(Err(OwnerError::Failed)),
-            Self::Owner(on) => on(Err(OwnerError::Failed)),
-        }
-    }
-
-    fn tell(self, reply: Reply) {
-        match (self, reply) {
-            (Self::Pay(on), Reply::Pay(reply)) => on(reply),
-            (Self::Invoice(on), Reply::Invoice(made)) => on(made.map(|made| *made)),
-            (Self::Account(on), Reply::Owner(done)) => on(done.and_then(|done| match done {
-                OwnerDone::Account(id) => Ok(id),
-                OwnerDone::Done => Err(OwnerError::Failed),
-            })),
-            (Self::Owner(on), Reply::Owner(done)) => on(done.map(|_| ())),
-            // A reply of another kind cannot be: the core answers a token with what was asked. Failing is the safe reading.
-            (caller, _) => caller.fail(),
-        }
-    }
-}
-
-/// What is done after the commit, beside replies.
-enum After {
-    Effect(Effect),
-    Pending(RequestKey),
-    Publish(RequestRef, Event),
-    Settled(Settled),
-}
-
 /// Owns all money state.
 pub(super) struct Worker {
-    state: State,
-    journal: Journal,
-    shared: Arc<Shared>,
-    queue: Sender<Message>,
+    pub(super) state: State,
+    pub(super) journal: Journal,
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Sender<Message>,
     inbox: Receiver<Message>,
-    callers: HashMap<Token, Caller>,
+    pub(super) callers: HashMap<Token, Caller>,
     next_token: u64,
-    questions: usize,
+    pub(super) questions: usize,
     preimages: Secret<[u8; 32]>,
     clock: Clock,
-    signer: Arc<dyn AnswerSigner>,
-    backend: Arc<dyn Backend>,
-    on_fatal: Box<dyn Fn(&str) + Send + Sync>,
+    pub(super) signer: Arc<dyn AnswerSigner>,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) on_fatal: Box<dyn Fn(&str) + Send + Sync>,
     ticked: Instant,
 }
 
@@ -107,9 +64,7 @@ impl Worker {
         let mut remember = |entry: &Entry| remember_answers(&view, entry);
         let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut remember)?;
         state.halted = found.damage.map(|damage| {
-            format!(
-                "{damage}. Nothing is paid and nothing is written. Keep a copy of the data directory; see hearth wallet status"
-            )
+            format!("{damage}. Nothing is paid and nothing is written; keep a copy of the data directory before trying anything")
         });
         let mut preimages = [0; 32];
         // 32 bytes are a possible length for HKDF-SHA256; it cannot refuse.
@@ -161,26 +116,27 @@ impl Worker {
     }
 
     /// Asks about every payment without an outcome and waits, within reason, for what the back end knows.
-    pub(super) fn recover(&mut self) {
+    pub(super) fn recover(&mut self) -> Result<(), OpenError> {
         let queue = self.queue.clone();
         self.backend.on_incoming(Box::new(move |incoming| {
             // Fails only when the room is closed: then the back end reports again at the next start.
             let _ = queue.send(Message::Incoming(incoming));
         }));
         if self.state.halted.is_some() {
-            return;
+            return Ok(());
         }
         let until = Instant::now() + RECOVERY_PATIENCE;
         let mut keep_on = self.turn(vec![Input::Restart]);
-        while keep_on && self.questions > 0 && Instant::now() < until {
+        while keep_on && self.questions > 0 {
             keep_on = match self.inbox.recv_deadline(until) {
                 Ok(message) => self.take(message),
-                Err(_) => return,
+                Err(_) => break,
             };
         }
         if !self.state.open.is_empty() {
             tracing::warn!(payments = self.state.open.len(), "payments of an earlier life are still under way");
         }
+        if keep_on { Ok(()) } else { Err(OpenError::Write(WriteError::Closed)) }
     }
 
     /// Runs until the room is closed or the disk fails.
@@ -289,7 +245,7 @@ impl Worker {
     fn turn(&mut self, inputs: Vec<Input>) -> bool {
         let now_ms = self.clock.now_ms();
         let mut effects = Vec::new();
-        let (mut replies, mut after) = (Vec::new(), Vec::new());
+        let mut gathered = Gathered::default();
         let tick = (self.ticked.elapsed() >= TICK).then_some(Input::Tick);
         if tick.is_some() {
             self.ticked = Instant::now();
@@ -297,7 +253,7 @@ impl Worker {
         for input in inputs.into_iter().chain(tick) {
             step(&mut self.state, &self.journal, input, now_ms, &mut effects);
             for effect in effects.drain(..) {
-                if let Err(words) = self.stage(effect, now_ms, &mut replies, &mut after) {
+                if let Err(words) = self.stage(effect, now_ms, &mut gathered) {
                     return self.fail(&words);
                 }
             }
@@ -309,139 +265,8 @@ impl Worker {
             return false;
         }
         self.shared.view.update(&mut self.state);
-        self.perform(replies, after);
+        self.perform(gathered);
         true
-    }
-
-    /// Puts a record into the batch, with its answers signed; everything else waits for the commit.
-    fn stage(
-        &mut self,
-        effect: Effect,
-        now_ms: u64,
-        replies: &mut Vec<(Token, Reply)>,
-        after: &mut Vec<After>,
-    ) -> Result<(), String> {
-        match effect {
-            Effect::Append { mut entry, outcome } => {
-                self.sign(&mut entry, outcome.as_ref(), now_ms / 1_000, after);
-                self.journal.append(&entry).map_err(|error| error.to_string())?;
-                Self::note(&entry, after);
-            }
-            Effect::Reply(token, reply) => replies.push((token, reply)),
-            other => after.push(After::Effect(other)),
-        }
-        Ok(())
-    }
-
-    fn sign(&self, entry: &mut Entry, outcome: Option<&Outcome>, now_s: u64, after: &mut Vec<After>) {
-        let answers: &mut [Answered] = match &mut entry.record {
-            Record::Done(done) => &mut done.answers,
-            Record::Answer { answered, .. } => std::slice::from_mut(answered),
-            _ => return,
-        };
-        let Some(outcome) = outcome else { return };
-        for answered in answers {
-            if let Some(event) = self.signer.answer(&answered.request, outcome, now_s) {
-                answered.event = event.bytes().to_vec();
-                after.push(After::Publish(answered.request.clone(), event));
-            }
-        }
-    }
-
-    fn note(entry: &Entry, after: &mut Vec<After>) {
-        match &entry.record {
-            Record::Done(done) if matches!(done.ending, Ending::Settled { .. }) => {
-                after.extend(done.payee.map(|payee| received(&done.hash, payee)));
-                let (account, connection) = (done.account, done.connection);
-                after.push(After::Settled(Settled { direction: Direction::Outgoing, account, connection, hash: done.hash }));
-            }
-            Record::Received { hash, payee, .. } => after.push(received(hash, *payee)),
-            Record::Intent(intent) => after.push(After::Pending(intent.request.key)),
-            Record::Attach { request, .. } => after.push(After::Pending(request.key)),
-            _ => {}
-        }
-    }
-
-    /// `true`: everything of the batch is on the disk, and anchored.
-    fn commit(&mut self) -> bool {
-        if self.journal.pending() == 0 {
-            return true;
-        }
-        match self.journal.commit() {
-            Ok(()) => true,
-            Err(error) => self.fail(&error.to_string()),
-        }
-    }
-
-    /// Nothing was sent and nothing will be; the sync is not tried again.
-    fn fail(&mut self, words: &str) -> bool {
-        self.shared.is_shut.store(true, Ordering::Release);
-        tracing::error!(error = words, "the wallet's journal could not be written");
-        for (_, caller) in self.callers.drain() {
-            caller.fail();
-        }
-        (self.on_fatal)(words);
-        false
-    }
-
-    /// Replies first, then sends, then answers.
-    fn perform(&mut self, replies: Vec<(Token, Reply)>, after: Vec<After>) {
-        for (token, reply) in replies {
-            if let Some(caller) = self.callers.remove(&token) {
-                caller.tell(reply);
-            }
-        }
-        let mut later = Vec::new();
-        for after in after {
-            match after {
-                After::Effect(effect) => self.perform_effect(effect),
-                other => later.push(other),
-            }
-        }
-        for after in later {
-            match after {
-                After::Publish(request, event) => {
-                    if request.key.item == 0 {
-                        self.shared.view.remember(request.key.event, KnownAnswer::Answered(event.clone()));
-                    }
-                    self.signer.publish(&request, &event);
-                }
-                After::Settled(settled) => self.signer.settled(&settled),
-                After::Pending(key) if key.item == 0 => self.shared.view.remember(key.event, KnownAnswer::Pending),
-                After::Pending(_) | After::Effect(_) => {}
-            }
-        }
-    }
-
-    fn perform_effect(&mut self, effect: Effect) {
-        let queue = self.queue.clone();
-        // A word of the back end that comes after the room was closed is asked for again at the next start.
-        match effect {
-            Effect::Send(order) => {
-                let (hash, attempt) = (order.hash, order.attempt);
-                self.backend.send(order, Box::new(move |result| drop(queue.send(Message::Sent(hash, attempt, result)))));
-            }
-            Effect::Lookup { hash, attempt } => {
-                self.questions += 1;
-                self.backend.lookup(hash, Box::new(move |result| drop(queue.send(Message::Looked(hash, attempt, result)))));
-            }
-            Effect::MakeInvoice { key, order } => {
-                let done = move |made: Result<_, crate::wallet::backend::BackendError>| {
-                    drop(queue.send(Message::InvoiceMade(key, made.map_err(|error| error.0))));
-                };
-                self.backend.make_invoice(order, Box::new(done));
-            }
-            Effect::Republish(request, bytes) => {
-                if let Some(event) = Event::from_bytes(Bytes::from(bytes)) {
-                    self.signer.publish(&request, &event);
-                }
-            }
-            Effect::Alarm(words) => {
-                tracing::error!(alarm = %words, "wallet alarm");
-                self.shared.view.alarm(&words);
-            }
-            Effect::Append { .. } | Effect::Reply(..) => {}
-        }
     }
 
     /// The room is closed: what could be done was done.
@@ -450,10 +275,6 @@ impl Worker {
             tracing::warn!(%error, "the wallet's database was not flushed; the next start reads its log");
         }
     }
-}
-
-fn received(hash: &PaymentHash, payee: Payee) -> After {
-    After::Settled(Settled { direction: Direction::Incoming, account: payee.account, connection: payee.connection, hash: *hash })
 }
 
 /// Answers that a journal holds, for quick repeats.

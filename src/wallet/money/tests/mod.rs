@@ -1,0 +1,8 @@
+//! The money room under test: the core by tables, by random interleavings and by crashes; the room by its files.
+
+mod amounts;
+mod core;
+mod crashes;
+mod records;
+mod room;
+mod support;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::budget::{Budget, FETCH};
+use super::cache::Moment;
 use super::config::ScanLimits;
 use super::error::ReadError;
 use super::merge::View;
@@ -26,6 +27,7 @@ pub struct Count {
 /// A count on its way. `limit` of a filter does not count; an event that several filters match counts once.
 pub struct Counting {
     core: Arc<Core>,
+    moment: Moment,
     snapshot: Snapshot,
     streams: Streams,
     cap: u64,
@@ -34,12 +36,13 @@ pub struct Counting {
 
 impl Counting {
     pub(super) fn new(core: Arc<Core>, filters: &[Filter], cap: u64) -> Result<Self, ReadError> {
+        let moment = core.hot.moment();
         let snapshot = core.db.snapshot();
         let at_seq = core.seq_at(&snapshot)?;
         let filters = filters.iter().map(|filter| Filter { limit: None, ..filter.clone() }).collect();
         let unlimited = ScanLimits { default_limit: u64::MAX, max_limit: u64::MAX };
         let streams = Streams::new(filters, &unlimited, at_seq, &core.salt);
-        Ok(Self { core, snapshot, streams, cap, so_far: Count::default() })
+        Ok(Self { core, moment, snapshot, streams, cap, so_far: Count::default() })
     }
 
     /// Counts until all is counted, the cap is reached or `deadline` has passed.
@@ -55,7 +58,8 @@ impl Counting {
     }
 
     fn slice(&mut self, deadline: Instant) -> Result<Step, ReadError> {
-        let reader = Reader { view: View { db: &self.core.db, snapshot: &self.snapshot }, hot: &self.core.hot };
+        let reader =
+            Reader { view: View { db: &self.core.db, snapshot: &self.snapshot }, hot: &self.core.hot, moment: self.moment };
         let now_s = self.core.clock.now_s();
         let mut budget = Budget::until(deadline);
         while !budget.is_over() {

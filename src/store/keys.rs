@@ -74,8 +74,7 @@ impl Place {
 
     /// The place of an event with this time, id and number.
     pub fn new(created_at: u64, id: &EventId, seq: u64) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = id.0;
-        Self { age: !created_at, id_head: u64::from_be_bytes([a, b, c, d, e, f, g, h]), seq }
+        Self { age: !created_at, id_head: id_head(id), seq }
     }
 
     /// The first place of a second.
@@ -103,6 +102,12 @@ impl Place {
         let bytes: &[u8; PLACE_BYTES] = bytes.try_into().ok()?;
         Some(Self { age: number(&bytes[..8]), id_head: number(&bytes[8..16]), seq: number(&bytes[16..]) })
     }
+}
+
+/// The first eight bytes of an id.
+pub fn id_head(id: &EventId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Up to eight big-endian bytes as a number.

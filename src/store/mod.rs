@@ -47,7 +47,7 @@ pub use self::shared::OnFatal;
 pub use self::stats::Stats;
 pub use self::writer::Done;
 
-use self::cache::{HotEvents, RecentIds};
+use self::cache::HotEvents;
 use self::shared::{Core, Fatal, Published};
 use self::writer::{Job, Writer};
 use crate::base::clock::Clock;
@@ -106,7 +106,6 @@ impl Store {
             salt,
             clock,
             hot: HotEvents::new(config.hot_bytes),
-            recent: RecentIds::new(),
             seq: AtomicU64::new(state.seq),
             events: AtomicU64::new(state.events),
             queued_events: AtomicUsize::new(0),
@@ -164,26 +163,30 @@ impl Store {
         }
     }
 
-    /// Whether an event is stored. Cheap: a cache of recent ids, then a bloom filter. If it cannot be read it counts as not
+    /// Whether an event is stored. Cheap: the cache of hot events, then a bloom filter. If it cannot be read it counts as not
     /// stored, and the writer will find out.
     pub fn has(&self, id: &EventId) -> bool {
         let core = &self.0.core;
-        core.recent.contains(id) || core.db.get_with(schema::IDS, keys::id_key(id), |_| ()).is_ok_and(|found| found.is_some())
+        core.hot.contains(id) || core.db.get_with(schema::IDS, keys::id_key(id), |_| ()).is_ok_and(|found| found.is_some())
     }
 
     /// An event by its id; expired ones are not there.
     pub fn get(&self, id: &EventId) -> Result<Option<Event>, ReadError> {
         let core = &self.0.core;
-        let Some(seq) = core.db.get_with(schema::IDS, keys::id_key(id), keys::read_seq6)? else { return Ok(None) };
-        let seq = seq.ok_or(ReadError::Damaged("an id"))?;
-        let event = match core.hot.get(seq) {
-            Some(event) => Some(event),
-            None => {
-                let read = |value: &[u8]| Event::from_bytes(Bytes::copy_from_slice(value)).ok_or(ReadError::Damaged("an event"));
-                core.db.get_with(schema::EVENTS, &keys::event_key(seq), read)?.transpose()?
-            }
+        let event = match core.hot.get_by_id(id) {
+            Some((_, event)) => Some(event),
+            None => self.read(id)?,
         };
-        Ok(event.filter(|event| event.id() == *id && !apply::is_expired(event.view(), core.clock.now_s())))
+        Ok(event.filter(|event| !apply::is_expired(event.view(), core.clock.now_s())))
+    }
+
+    fn read(&self, id: &EventId) -> Result<Option<Event>, ReadError> {
+        let db = &self.0.core.db;
+        let Some(seq) = db.get_with(schema::IDS, keys::id_key(id), keys::read_seq6)? else { return Ok(None) };
+        let seq = seq.ok_or(ReadError::Damaged("an id"))?;
+        let read = |value: &[u8]| Event::from_bytes(Bytes::copy_from_slice(value)).ok_or(ReadError::Damaged("an event"));
+        let event = db.get_with(schema::EVENTS, &keys::event_key(seq), read)?.transpose()?;
+        Ok(event.filter(|event| event.id() == *id))
     }
 
     /// The number of the newest event that is committed.

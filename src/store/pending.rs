@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
 use super::apply::{Change, Present, Stored};
-use super::cache::{HotEvents, RecentIds};
+use super::cache::HotEvents;
 use super::error::ReadError;
 use super::keys::{Address, Salt, Version, deleted_address_key, deleted_event_key, event_key, id_key, read_seq6};
 use super::rows;
@@ -17,7 +17,6 @@ use crate::protocol::event::Event;
 pub(super) struct Sources<'a> {
     pub db: &'a Db,
     pub salt: &'a Salt,
-    pub recent: &'a RecentIds,
     pub hot: &'a HotEvents,
 }
 
@@ -31,7 +30,6 @@ pub(super) struct Pending<'a> {
     /// Where in `accepted` an id stands; `None` = removed in this batch.
     ids: HashMap<EventId, Option<usize>>,
     removed: HashSet<u64>,
-    removed_ids: Vec<EventId>,
     versions: HashMap<Address, Version>,
     deleted_events: HashSet<(EventId, PublicKey)>,
     deleted_addresses: HashMap<Address, u64>,
@@ -43,7 +41,6 @@ pub(super) struct Decided {
     pub state: State,
     pub accepted: Vec<(u64, Event)>,
     pub removed: HashSet<u64>,
-    pub removed_ids: Vec<EventId>,
 }
 
 impl<'a> Pending<'a> {
@@ -55,7 +52,6 @@ impl<'a> Pending<'a> {
             accepted: Vec::new(),
             ids: HashMap::new(),
             removed: HashSet::new(),
-            removed_ids: Vec::new(),
             versions: HashMap::new(),
             deleted_events: HashSet::new(),
             deleted_addresses: HashMap::new(),
@@ -110,8 +106,8 @@ impl<'a> Pending<'a> {
         if !self.batch.is_empty() {
             self.state.put(&mut self.batch);
         }
-        let Self { batch, state, accepted, removed, removed_ids, .. } = self;
-        Decided { batch, state, accepted, removed, removed_ids }
+        let Self { batch, state, accepted, removed, .. } = self;
+        Decided { batch, state, accepted, removed }
     }
 
     fn insert(&mut self, event: &Event) -> u64 {
@@ -131,7 +127,6 @@ impl<'a> Pending<'a> {
         }
         rows::delete(&mut self.batch, event.view(), seq, self.sources.salt);
         self.ids.insert(event.id(), None);
-        self.removed_ids.push(event.id());
         self.state.events = self.state.events.saturating_sub(1);
     }
 
@@ -159,7 +154,7 @@ impl Present for Pending<'_> {
         if let Some(pending) = self.ids.get(id) {
             return Ok(pending.is_some());
         }
-        Ok(self.sources.recent.contains(id) || self.stored_seq(id)?.is_some())
+        Ok(self.sources.hot.contains(id) || self.stored_seq(id)?.is_some())
     }
 
     fn stored(&self, id: &EventId) -> Result<Option<Stored>, ReadError> {

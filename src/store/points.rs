@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::rows::{Row, author_head};
 use super::schema::{ADDRESSES, IDS};
 use crate::base::hex32::{EventId, PublicKey};
-use crate::protocol::event::Event;
+use crate::protocol::event::{Event, EventRef};
 use crate::protocol::filter::Filter;
 
 /// Bytes of events that are kept between finding out when they were made and giving them away; what does not fit is read again.
@@ -95,19 +95,26 @@ impl Points {
 }
 
 fn by_id(id: &EventId, filter: &Filter, reader: &Reader<'_>) -> Result<Option<Found>, ReadError> {
-    let Some(seq) = reader.view.snapshot.get_with(IDS, id_key(id), read_seq6)? else { return Ok(None) };
-    let seq = seq.ok_or(ReadError::Damaged("an id"))?;
-    let event = reader.event_if(seq, |event| filter.matches(event))?;
-    Ok(event.map(|event| {
-        let view = event.view();
-        let row = Row {
-            place: Place::of(view, seq),
-            kind: view.kind(),
-            author_head: author_head(&view.pubkey()),
-            expires: view.expiration().is_some(),
-        };
-        Found { row, event: Some(event) }
-    }))
+    let (seq, event) = match reader.hot.get_by_id(id) {
+        // It is stored now. If its number is one that the scan sees (checked on the row), it was stored then.
+        Some((seq, event)) => (seq, filter.matches(event.view()).then_some(event)),
+        None => {
+            let Some(seq) = reader.view.snapshot.get_with(IDS, id_key(id), read_seq6)? else { return Ok(None) };
+            let seq = seq.ok_or(ReadError::Damaged("an id"))?;
+            (seq, reader.event_if(seq, |event| filter.matches(event))?)
+        }
+    };
+    Ok(event.map(|event| Found { row: row_of(event.view(), seq), event: Some(event) }))
+}
+
+/// The row that an index would have.
+fn row_of(event: EventRef<'_>, seq: u64) -> Row {
+    Row {
+        place: Place::of(event, seq),
+        kind: event.kind(),
+        author_head: author_head(&event.pubkey()),
+        expires: event.expiration().is_some(),
+    }
 }
 
 fn by_address(address: &Address, view: View<'_>) -> Result<Option<Found>, ReadError> {

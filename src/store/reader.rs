@@ -1,6 +1,6 @@
 //! Fetching one event: from the cache of hot events, or from the database as a snapshot sees it.
 
-use super::cache::HotEvents;
+use super::cache::{HotEvents, Moment};
 use super::error::ReadError;
 use super::keys::event_key;
 use super::merge::View;
@@ -12,6 +12,8 @@ use crate::protocol::event::{Event, EventRef};
 pub(super) struct Reader<'a> {
     pub view: View<'a>,
     pub hot: &'a HotEvents,
+    /// Taken before the snapshot.
+    pub moment: Moment,
 }
 
 impl Reader<'_> {
@@ -26,7 +28,7 @@ impl Reader<'_> {
         };
         let event = self.view.snapshot.get_with(EVENTS, &event_key(seq), read)?.transpose()?.flatten();
         if let Some(event) = &event {
-            self.hot.insert(seq, event.clone());
+            self.hot.insert_read(seq, event.clone(), self.moment);
         }
         Ok(event)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::budget::{Budget, FETCH};
+use super::cache::Moment;
 use super::config::ScanLimits;
 use super::error::ReadError;
 use super::merge::View;
@@ -22,6 +23,7 @@ use crate::protocol::filter::Filter;
 /// A query on its way.
 pub struct Scan {
     core: Arc<Core>,
+    moment: Moment,
     snapshot: Snapshot,
     at_seq: u64,
     streams: Streams,
@@ -39,10 +41,11 @@ pub enum Step {
 
 impl Scan {
     pub(super) fn new(core: Arc<Core>, filters: Arc<[Filter]>, limits: &ScanLimits, at_seq: u64) -> Result<Self, ReadError> {
+        let moment = core.hot.moment();
         let snapshot = core.db.snapshot();
         let at_seq = at_seq.min(core.seq_at(&snapshot)?);
         let streams = Streams::new(filters, limits, at_seq, &core.salt);
-        Ok(Self { core, snapshot, at_seq, streams, failed: None })
+        Ok(Self { core, moment, snapshot, at_seq, streams, failed: None })
     }
 
     /// The number up to which this scan sees events; what is accepted later has a higher one. A live subscription goes on
@@ -64,7 +67,8 @@ impl Scan {
     }
 
     fn slice(&mut self, deadline: Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, ReadError> {
-        let reader = Reader { view: View { db: &self.core.db, snapshot: &self.snapshot }, hot: &self.core.hot };
+        let reader =
+            Reader { view: View { db: &self.core.db, snapshot: &self.snapshot }, hot: &self.core.hot, moment: self.moment };
         let now_s = self.core.clock.now_s();
         let mut budget = Budget::until(deadline);
         loop {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::cache::{HotEvents, RecentIds};
+use super::cache::HotEvents;
 use super::error::ReadError;
 use super::keys::Salt;
 use super::schema;
@@ -19,7 +19,6 @@ pub(super) struct Core {
     pub salt: Salt,
     pub clock: Clock,
     pub hot: HotEvents,
-    pub recent: RecentIds,
     /// The newest number that is committed.
     pub seq: AtomicU64,
     /// The same, and the position of the database at which it is so.

@@ -119,12 +119,10 @@ impl Writer {
         let core = &self.core;
         for (seq, event) in &decided.accepted {
             if !decided.removed.contains(seq) {
-                core.recent.insert(&event.id());
                 core.hot.insert(*seq, event.clone());
             }
         }
         decided.removed.iter().for_each(|seq| core.hot.remove(*seq));
-        decided.removed_ids.iter().for_each(|id| core.recent.remove(id));
         self.state = decided.state;
         core.events.store(decided.state.events, Ordering::Relaxed);
         *core.published.lock() = Published { position: core.db.position(), seq: decided.state.seq };
@@ -169,7 +167,7 @@ impl Writer {
 }
 
 fn sources(core: &Core) -> Sources<'_> {
-    Sources { db: &core.db, salt: &core.salt, recent: &core.recent, hot: &core.hot }
+    Sources { db: &core.db, salt: &core.salt, hot: &core.hot }
 }
 
 /// What becomes of one event, if the commit succeeds.

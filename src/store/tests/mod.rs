@@ -5,4 +5,4 @@ mod model;
 mod oracle;
 mod recovery;
 mod rules;
-mod support;
+pub(super) mod support;

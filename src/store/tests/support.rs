@@ -15,21 +15,21 @@ use crate::protocol::filter::Filter;
 use crate::store::{Appended, Config, ScanLimits, Step, Store};
 
 /// What the clock of a test store says unless the test moves it.
-pub(super) const NOW_S: u64 = 1_000_000;
+pub(in crate::store) const NOW_S: u64 = 1_000_000;
 
 /// A key for each number.
-pub(super) fn key(number: u64) -> PublicKey {
+pub(in crate::store) fn key(number: u64) -> PublicKey {
     Hex32(Sha256::digest(number.to_be_bytes()).into())
 }
 
 /// An event with a right id and no signature; the store does not look at it.
-pub(super) fn event(author: u64, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
+pub(in crate::store) fn event(author: u64, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
     let tags: Vec<Vec<String>> = tags.iter().map(|tag| tag.iter().map(|item| (*item).to_owned()).collect()).collect();
     event_of(key(author), kind, created_at, &tags, content)
 }
 
 /// The same from owned parts.
-pub(super) fn event_of(author: PublicKey, kind: u16, created_at: u64, tags: &[Vec<String>], content: &str) -> Event {
+pub(in crate::store) fn event_of(author: PublicKey, kind: u16, created_at: u64, tags: &[Vec<String>], content: &str) -> Event {
     let hashed = serde_json::json!([0, author, created_at, kind, tags, content]).to_string();
     let id = Hex32(Sha256::digest(hashed).into());
     let json = serde_json::json!({
@@ -41,23 +41,23 @@ pub(super) fn event_of(author: PublicKey, kind: u16, created_at: u64, tags: &[Ve
 }
 
 /// A deletion request for these `e` and `a` values.
-pub(super) fn deletion(author: u64, created_at: u64, targets: &[(&str, String)]) -> Event {
+pub(in crate::store) fn deletion(author: u64, created_at: u64, targets: &[(&str, String)]) -> Event {
     let tags: Vec<_> = targets.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
     event_of(key(author), 5, created_at, &tags, "")
 }
 
 /// Opens a store whose clock stands at [`NOW_S`].
-pub(super) fn open(dir: &Path) -> (Store, Clock) {
+pub(in crate::store) fn open(dir: &Path) -> (Store, Clock) {
     open_with(dir, &Config::default())
 }
 
-pub(super) fn open_with(dir: &Path, config: &Config) -> (Store, Clock) {
+pub(in crate::store) fn open_with(dir: &Path, config: &Config) -> (Store, Clock) {
     let clock = Clock::manual(NOW_S * 1_000);
     (Store::open(dir, config, clock.clone(), Box::new(|_| {})).unwrap(), clock)
 }
 
 /// Hands over all events at once and waits for all verdicts.
-pub(super) fn append_all(store: &Store, events: &[Event]) -> Vec<Appended> {
+pub(in crate::store) fn append_all(store: &Store, events: &[Event]) -> Vec<Appended> {
     let (send, verdicts) = mpsc::channel();
     for (place, event) in events.iter().enumerate() {
         let send = send.clone();
@@ -74,16 +74,16 @@ pub(super) fn append_all(store: &Store, events: &[Event]) -> Vec<Appended> {
     all
 }
 
-pub(super) fn append(store: &Store, event: &Event) -> Appended {
+pub(in crate::store) fn append(store: &Store, event: &Event) -> Appended {
     append_all(store, std::slice::from_ref(event))[0]
 }
 
-pub(super) fn filter(json: &str) -> Filter {
+pub(in crate::store) fn filter(json: &str) -> Filter {
     serde_json::from_str(json).unwrap()
 }
 
 /// Runs a query to its end.
-pub(super) fn query(store: &Store, filters: &[Filter]) -> Vec<Event> {
+pub(in crate::store) fn query(store: &Store, filters: &[Filter]) -> Vec<Event> {
     let mut scan = store.scan(Arc::from(filters), ScanLimits::default(), u64::MAX).unwrap();
     let mut found = Vec::new();
     let mut emit = |event| {
@@ -95,12 +95,12 @@ pub(super) fn query(store: &Store, filters: &[Filter]) -> Vec<Event> {
 }
 
 /// Everything that is stored, in order.
-pub(super) fn everything(store: &Store) -> Vec<Event> {
+pub(in crate::store) fn everything(store: &Store) -> Vec<Event> {
     query(store, &[filter(r#"{"limit":5000}"#)])
 }
 
 /// Waits until something is so.
-pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(in crate::store) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
@@ -109,7 +109,7 @@ pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// All orders of a list.
-pub(super) fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+pub(in crate::store) fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     if items.is_empty() {
         return vec![Vec::new()];
     }

@@ -41,8 +41,8 @@ use health::{Readiness, Vitals, Watch};
 use storage::{StoreForRelay, publish_to};
 use wallet::{RelayForWallet, WalletError, WalletForRelay, WalletParts};
 
-/// Bytes of a note without tags that are not its content: what NIP-11 leaves of the longest event.
-const EVENT_FRAME_BYTES: usize = 342;
+/// Bytes of an event without tags that are not its content, with a kind of five digits: what NIP-11 leaves of the longest event.
+const EVENT_FRAME_BYTES: usize = 346;
 
 /// A hearth that serves.
 pub struct App {
@@ -200,6 +200,7 @@ fn serve(settings: Settings, data: &DataDir, keys: &Keys, ground: Ground, rooms:
     let server = Server::start(doors.bound, settings.server, parts);
     let tasks = TaskTracker::new();
     let service = AdminService::new(wallet.clone(), Arc::new(move |reply| vitals.fill(reply)));
+    let service = service.with_wallet_on(settings.wallet.enabled);
     tasks.spawn(serve_owner(doors.socket, service, shutdown.clone()));
     if settings.wallet.enabled {
         tasks.spawn(wallet.clone().run(shutdown.clone()));

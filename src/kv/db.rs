@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::statistics::Ticker;
-use rocksdb::{Cache, ColumnFamily, DB, DEFAULT_COLUMN_FAMILY_NAME, Options, ReadOptions, WriteBatch, WriteOptions, properties};
+use rocksdb::{Cache, ColumnFamily, DB, Options, ReadOptions, WriteBatch, WriteOptions, properties};
 
 use super::batch::{Batch, Op};
 use super::config::{Config, Family, FamilySpec, Sync};
@@ -41,22 +41,25 @@ pub(super) struct Inner {
     _lock: File,
 }
 
+/// The family of somebody else that kept a database from opening. RocksDB tells it in words only.
+fn foreign_family(error: &rocksdb::Error) -> Option<String> {
+    let (_, families) = error.as_ref().split_once("olumn families not opened: ")?;
+    families.split(',').next().map(|family| family.trim().to_owned())
+}
+
 impl Db {
     /// Opens (or makes) the database in a directory. Its families are named by their place in the list: [`Family::nth`].
     pub fn open(dir: &Path, families: &[FamilySpec], config: &Config) -> Result<Self, OpenError> {
         let lock = lock(dir)?;
         let refused = |error: rocksdb::Error| OpenError::Refused { dir: dir.to_owned(), source: error.into() };
         let options = options::database(config);
-        if dir.join("CURRENT").exists() {
-            let present = DB::list_cf(&options, dir).map_err(refused)?;
-            let known = |name: &str| name == DEFAULT_COLUMN_FAMILY_NAME || families.iter().any(|spec| spec.name == name);
-            if let Some(family) = present.into_iter().find(|name| !known(name)) {
-                return Err(OpenError::Foreign { dir: dir.to_owned(), family });
-            }
-        }
         let cache = options::cache(config);
         let descriptors = families.iter().map(|spec| options::family(spec, &cache));
-        let rocks = DB::open_cf_descriptors(&options, dir, descriptors).map_err(refused)?;
+        // RocksDB's own list of the families is not asked: it reads on for ever in a damaged MANIFEST.
+        let rocks = DB::open_cf_descriptors(&options, dir, descriptors).map_err(|error| match foreign_family(&error) {
+            Some(family) => OpenError::Foreign { dir: dir.to_owned(), family },
+            None => refused(error),
+        })?;
         let names: Vec<_> = families.iter().map(|spec| spec.name).collect();
         let handles = handles(&rocks, &names)
             .ok_or_else(|| OpenError::Refused { dir: dir.to_owned(), source: Cause::new("a family is missing") })?;

@@ -37,6 +37,7 @@ pub type FillStats = Arc<dyn Fn(&mut StatsReply) + Send + Sync>;
 pub struct AdminService {
     wallet: Wallet,
     fill: FillStats,
+    is_wallet_on: bool,
 }
 
 /// Why the socket could not be opened or failed.
@@ -100,7 +101,13 @@ impl AdminSocket {
 impl AdminService {
     /// The service of a wallet; `fill` adds what the rest of the process knows.
     pub fn new(wallet: Wallet, fill: FillStats) -> Self {
-        Self { wallet, fill }
+        Self { wallet, fill, is_wallet_on: true }
+    }
+
+    /// The same where the wallet is switched off: what is there can be looked at, and no connection is made that nobody would serve.
+    #[must_use]
+    pub fn with_wallet_on(self, is_wallet_on: bool) -> Self {
+        Self { is_wallet_on, ..self }
     }
 
     fn account_name(&self, transaction: &Transaction, accounts: &[AccountView]) -> String {
@@ -130,6 +137,11 @@ impl AdminService {
 #[tonic::async_trait]
 impl Admin for AdminService {
     async fn make_connection(&self, request: Request<MakeConnectionRequest>) -> Result<Response<MakeConnectionReply>, Status> {
+        if !self.is_wallet_on {
+            return Err(Status::failed_precondition(
+                "the wallet is switched off (wallet.enabled = false), so nobody would serve this connection; switch it on and start hearth again",
+            ));
+        }
         let wish = wish(request.into_inner())?;
         let made = self.wallet.connect(wish).await.map_err(|error| connect_status(&error))?;
         Ok(Response::new(MakeConnectionReply {

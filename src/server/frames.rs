@@ -460,8 +460,12 @@ mod tests {
             }
             let (messages, is_broken) = oracle(&stream);
             let (ours, code) = decode(&stream, &pieces);
-            prop_assert_eq!(&ours, &messages);
-            // tungstenite notices bad text in the middle of a message, this decoder at its end.
+            // tungstenite notices bad text in the middle of a message, this decoder at its end: what may stand between
+            // fragments is still heard by then, and nothing else.
+            let between = |seen: &String| ["ping", "pong", "close"].iter().any(|name| seen.starts_with(name));
+            prop_assert!(ours.starts_with(&messages), "{:?} and {:?}", ours, messages);
+            let rest = &ours[messages.len()..];
+            prop_assert!(rest.is_empty() || is_broken && rest.iter().all(between), "{:?} after {:?}", rest, messages);
             prop_assert!(is_broken || code.is_none(), "{:?}", code);
         }
 

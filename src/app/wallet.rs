@@ -19,7 +19,7 @@ use crate::wallet::money::{self, Money, WAITING_MAX};
 use crate::wallet::service::OpenError;
 use crate::wallet::{self, Answers, Publisher, Wallet, outbox};
 
-use super::data_dir::Keys;
+use super::keys::Keys;
 
 /// The wallet as the relay sees it.
 pub struct WalletForRelay(pub Wallet);

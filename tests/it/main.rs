@@ -13,6 +13,7 @@
 
 mod cli;
 mod crash;
+mod keys;
 mod relay;
 mod shutdown;
 mod support;

@@ -156,6 +156,7 @@ fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground)
     let fatal = ground.fatal.clone();
     let wallet = wallet::open(WalletParts {
         dir: data.wallet(),
+        audit: data.audit(),
         settings: &settings.wallet,
         keys,
         publisher: Arc::clone(&publisher),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Publisher;
+use super::access::audit::{Answered, Audit};
 use super::access::keys::WalletSeed;
 use super::access::table::{Keys, Table};
 use super::methods::pay_invoice::Paid;
@@ -13,8 +14,10 @@ use super::money::types::{AnswerSigner, Outcome};
 use super::outbox::{self, Outbox};
 use super::stats::Stats;
 use super::terms::{Refusal, RequestRef, Scheme};
+use super::wire::method::Method;
 use super::wire::response::{failure, success};
 use super::wire::sign::{Nonce, Unsigned, sign};
+use crate::base::amount::Msat;
 use crate::base::clock::Clock;
 use crate::base::hex32::EventId;
 use crate::protocol::event::Event;
@@ -43,13 +46,31 @@ pub struct Answers {
     publisher: Arc<dyn Publisher>,
     clock: Clock,
     stats: Stats,
+    audit: Arc<Audit>,
 }
 
 impl Answers {
     /// Ready for the money room; knows no connection yet.
     pub fn new(seed: WalletSeed, config: outbox::Config, publisher: Arc<dyn Publisher>, clock: Clock) -> Arc<Self> {
-        let (table, outbox, stats) = (Table::default(), Outbox::new(config), Stats::default());
-        Arc::new(Self { seed, table, outbox, publisher, clock, stats })
+        Self::with_audit(seed, config, publisher, clock, Audit::in_memory())
+    }
+
+    /// The same with a log of what was asked that outlives the process.
+    pub fn with_audit(
+        seed: WalletSeed,
+        config: outbox::Config,
+        publisher: Arc<dyn Publisher>,
+        clock: Clock,
+        audit: Audit,
+    ) -> Arc<Self> {
+        let audit = Arc::new(audit);
+        let outbox = Outbox::new(config).telling(Arc::clone(&audit));
+        Arc::new(Self { seed, table: Table::default(), outbox, publisher, clock, stats: Stats::default(), audit })
+    }
+
+    /// The log of what was asked.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The seed of the wallet keys.
@@ -113,6 +134,7 @@ impl Answers {
     /// Makes, counts and delivers the answer to a request.
     pub fn answer(&self, to: &Addressee<'_>, method: &str, plaintext: &str, result: Result<(), &Refusal>) {
         self.stats.answered(method, result.map_err(|refusal| refusal.code));
+        self.note(to, method, result.map_or_else(|refusal| refusal.code.as_str(), |()| "ok"), amount_in(plaintext));
         if let Some(event) = self.make(to, plaintext, self.clock.now_s()) {
             self.deliver(to.request, &event);
         }
@@ -121,6 +143,12 @@ impl Answers {
     /// Answers with a refusal.
     pub fn refuse(&self, to: &Addressee<'_>, method: &str, refusal: &Refusal) {
         self.answer(to, method, &failure(method, refusal), Err(refusal));
+    }
+
+    fn note(&self, to: &Addressee<'_>, method: &str, result: &'static str, amount: Option<Msat>) {
+        let method = Method::parse(method).map_or("unknown", Method::as_str);
+        let (request, asked_at_s, answered_at_ms) = (to.request, to.created_at_s, self.clock.now_ms());
+        self.audit.answered(&to.keys.wallet, Answered { request, asked_at_s, answered_at_ms, method, result, amount });
     }
 
     fn keys(&self, request: &RequestRef) -> Option<Arc<Keys>> {
@@ -132,18 +160,29 @@ impl Answers {
     }
 }
 
+/// The amount of the transaction that an answer tells of, for the log. Texts in JSON cannot hold the bare key, since their quotes are
+/// escaped, and a transaction names its amount before it shows what the client attached.
+fn amount_in(plaintext: &str) -> Option<Msat> {
+    if !plaintext.contains("\"result\":{\"type\":") {
+        return None;
+    }
+    let (_, rest) = plaintext.split_once("\"amount\":")?;
+    let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    digits.parse().ok().and_then(|msat| Msat::new(msat).ok())
+}
+
 impl AnswerSigner for Answers {
     fn answer(&self, request: &RequestRef, outcome: &Outcome, now_s: u64) -> Option<Event> {
         let keys = self.keys(request)?;
         let method = request.method.as_str();
-        let plaintext = match outcome {
-            Outcome::Paid { preimage, fee, .. } => {
+        let (plaintext, result, amount) = match outcome {
+            Outcome::Paid { preimage, amount, fee } => {
                 self.stats.answered(method, Ok(()));
-                success(method, &Paid::new(*preimage, *fee))
+                (success(method, &Paid::new(*preimage, *fee)), "ok", Some(*amount))
             }
             Outcome::Refused(refusal) => {
                 self.stats.answered(method, Err(refusal.code));
-                failure(method, refusal)
+                (failure(method, refusal), refusal.code.as_str(), None)
             }
         };
         let to = Addressee {
@@ -153,6 +192,7 @@ impl AnswerSigner for Answers {
             created_at_s: request.created_at_s,
             item_tag: request.item_tag.as_deref(),
         };
+        self.note(&to, method, result, amount);
         self.make(&to, &plaintext, now_s)
     }
 

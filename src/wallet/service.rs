@@ -99,7 +99,9 @@ impl Wallet {
         }
         let inner =
             Inner { answers: parts.answers, money: parts.money, config: parts.config, owner: tokio::sync::Mutex::default() };
-        Ok(Self(Arc::new(inner)))
+        let wallet = Self(Arc::new(inner));
+        wallet.read_log();
+        Ok(wallet)
     }
 
     /// Announces every connection (kind 13194), then keeps house until the process stops. To be started when the relay is there.
@@ -114,7 +116,16 @@ impl Wallet {
             }
             self.answers().outbox().sweep(self.answers().clock().now_ms());
             self.announce_all(false).await;
+            // On a thread of its own: the disk may take its time.
+            let wallet = self.clone();
+            drop(tokio::task::spawn_blocking(move || wallet.keep_log()));
         }
+    }
+
+    /// Takes nothing new, finishes what waits and writes down the log. Blocks.
+    pub fn close(&self) {
+        self.money().close();
+        self.keep_log();
     }
 
     /// The answers, with the connections and the counters.

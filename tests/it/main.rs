@@ -14,6 +14,7 @@
 mod cli;
 mod crash;
 mod keys;
+mod owner;
 mod relay;
 mod shutdown;
 mod support;

@@ -257,8 +257,7 @@ mod tests {
         audit.answered(&wallet, Answered { result: "QUOTA_EXCEEDED", amount: None, ..answered(2, "pay_invoice") });
         audit.answered(&PublicKey::from([8; 32]), answered(9, "get_info"));
         let before = audit.history(&wallet, 10).unwrap();
-        let seen: Vec<_> =
-            before.entries.iter().map(|entry| (entry.method.as_str(), entry.result.as_str(), entry.delivered_at_ms));
+        let seen = before.entries.iter().map(|entry| (entry.method.as_str(), entry.result.as_str(), entry.delivered_at_ms));
         assert_eq!(seen.collect::<Vec<_>>(), [("pay_invoice", "QUOTA_EXCEEDED", None), ("get_balance", "ok", Some(100_050))]);
         assert_eq!((before.last_delivered_at_ms, before.left_out), (Some(100_050), 0));
         audit.flush().unwrap();

@@ -173,7 +173,7 @@ async fn a_wallet_that_lost_its_keys_gets_them_back_and_refuses_those_of_another
     refused(&finish(hearth.serve_command()), 78, &["hearth init --from-words"]);
     let other = Hearth::prepared("").json(&["init"])["words"].as_str().unwrap().to_owned();
     assert!(fed(hearth.command(&["init", "--from-words"]), &other).status.success());
-    refused(&finish(hearth.serve_command()), 78, &["wallet-seed does not belong to this wallet"]);
+    refused(&finish(hearth.serve_command()), 78, &["belong together"]);
     lose();
     assert!(fed(hearth.command(&["init", "--from-words"]), &words).status.success());
     hearth.launch();

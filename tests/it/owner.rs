@@ -29,7 +29,7 @@ async fn money_moves_between_accounts_and_nowhere_else() {
     let moved = hearth.json(&["wallet", "move", "alice", "bob", "20000"]);
     assert_eq!((&moved["from"]["balance_msat"], &moved["to"]["balance_msat"]), (&json!(30_000), &json!(20_000)), "{moved}");
     for (arguments, code, words) in [
-        (&["wallet", "move", "alice", "bob", "30001"][..], 1, "30,000"),
+        (&["wallet", "move", "alice", "bob", "30001"][..], 1, "30000 msat to spend, 30001 msat are needed"),
         (&["wallet", "move", "alice", "carol", "1"], 1, "no account named \"carol\""),
         (&["wallet", "move", "alice", "alice", "1"], 1, "nothing to move"),
         (&["wallet", "move", "alice", "bob", "0"], 2, "above zero"),

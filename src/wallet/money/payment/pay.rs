@@ -5,8 +5,8 @@ use super::super::record::{Answered, Book, Done, Ending, Intent, Payee, Record};
 use super::super::types::{ConnectionId, ErrorCode, Outcome, PayOrder, PayReply, Preimage, Refusal};
 use super::check::{Judgement, judge};
 use super::{Effect, Reply, RequestRow, Rows, RowsError, State, Token};
-use crate::wallet::backend::SendOrder;
 use crate::wallet::backend::bolt11::Decoded;
+use crate::wallet::backend::{SendOrder, SendTarget};
 
 /// Patience with a back end that has not answered a send, before it is asked.
 pub(super) const SEND_PATIENCE_MS: u64 = 60_000;
@@ -145,9 +145,8 @@ pub(super) fn send_order(intent: &Intent, attempt: u64) -> SendOrder {
     SendOrder {
         attempt,
         hash: intent.hash,
-        bolt11: intent.bolt11.clone(),
+        target: SendTarget::Invoice { bolt11: intent.bolt11.clone(), has_amount: intent.invoice_has_amount },
         amount: intent.amount,
-        invoice_has_amount: intent.invoice_has_amount,
         fee_max: intent.fee_max,
     }
 }

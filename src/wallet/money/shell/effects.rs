@@ -6,19 +6,20 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::super::payment::{Effect, Reply, Token};
-use super::super::record::{Answered, Ending, Entry, Invoice, Payee, Record};
-use super::super::types::{Direction, KnownAnswer, Outcome, RequestKey, RequestRef, Settled};
+use super::super::record::{Answered, Entry, Invoice, Record};
+use super::super::types::{KnownAnswer, Outcome, RequestKey, RequestRef, Settled};
 use super::Message;
+use super::history::settled;
 use super::worker::Worker;
-use crate::base::hex32::PaymentHash;
 use crate::protocol::event::Event;
 use crate::wallet::backend::bolt11::Decoded;
-use crate::wallet::backend::{BackendError, Network};
+use crate::wallet::backend::{Ack, BackendError, Network};
 
 /// What a turn has gathered for the time after its commit.
 #[derive(Default)]
 pub(super) struct Gathered {
     replies: Vec<(Token, Reply)>,
+    pub(super) acks: Vec<Ack>,
     effects: Vec<Effect>,
     news: Vec<News>,
 }
@@ -64,12 +65,7 @@ impl Worker {
     fn note(&self, entry: &Entry, gathered: &mut Gathered) {
         let news = &mut gathered.news;
         match &entry.record {
-            Record::Done(done) if matches!(done.ending, Ending::Settled { .. }) => {
-                news.extend(done.payee.map(|payee| received(&done.hash, payee)));
-                let (account, connection) = (done.account, done.connection);
-                news.push(News::Settled(Settled { direction: Direction::Outgoing, account, connection, hash: done.hash }));
-            }
-            Record::Received { hash, payee, .. } => news.push(received(hash, *payee)),
+            Record::Done(_) | Record::Received { .. } => news.extend(settled(entry).into_iter().flatten().map(News::Settled)),
             Record::Intent(intent) => news.push(News::Pending(intent.request.key)),
             Record::Attach { request, .. } => news.push(News::Pending(request.key)),
             Record::Invoice(invoice) => news.push(News::Invoice(Box::new(as_read(invoice, self.state.network)))),
@@ -105,6 +101,9 @@ impl Worker {
             if let Some(caller) = self.callers.remove(&token) {
                 caller.tell(reply);
             }
+        }
+        for ack in gathered.acks {
+            ack();
         }
         for effect in gathered.effects {
             self.perform_effect(effect);
@@ -161,10 +160,6 @@ impl Worker {
             Effect::Append { .. } | Effect::Reply(..) => {}
         }
     }
-}
-
-fn received(hash: &PaymentHash, payee: Payee) -> News {
-    News::Settled(Settled { direction: Direction::Incoming, account: payee.account, connection: payee.connection, hash: *hash })
 }
 
 /// An invoice made here as a payer would read it.

@@ -24,7 +24,7 @@ use super::{Command, Message, Parts, Shared};
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
 use crate::protocol::event::Event;
-use crate::wallet::backend::Backend;
+use crate::wallet::backend::{Ack, Backend};
 
 /// Most wishes of one turn: bounds how long the first waits for the last.
 const TURN_MAX: usize = 512;
@@ -43,6 +43,7 @@ pub(super) struct Worker {
     pub(super) callers: HashMap<Token, Caller>,
     next_token: u64,
     pub(super) questions: usize,
+    acks: Vec<Ack>,
     preimages: Secret<[u8; 32]>,
     clock: Clock,
     pub(super) signer: Arc<dyn AnswerSigner>,
@@ -78,6 +79,7 @@ impl Worker {
             callers: HashMap::new(),
             next_token: 0,
             questions: 0,
+            acks: Vec::new(),
             preimages: Secret::new(preimages),
             clock: parts.clock,
             signer: parts.signer,
@@ -118,9 +120,9 @@ impl Worker {
     /// Asks about every payment without an outcome and waits, within reason, for what the back end knows.
     pub(super) fn recover(&mut self) -> Result<(), OpenError> {
         let queue = self.queue.clone();
-        self.backend.on_incoming(Box::new(move |incoming| {
+        self.backend.on_incoming(Box::new(move |incoming, ack| {
             // Fails only when the room is closed: then the back end reports again at the next start.
-            let _ = queue.send(Message::Incoming(incoming));
+            let _ = queue.send(Message::Incoming(incoming, ack));
         }));
         if self.state.halted.is_some() {
             return Ok(());
@@ -199,7 +201,10 @@ impl Worker {
                 Input::Looked { hash, attempt, result }
             }
             Message::InvoiceMade(key, made) => Input::InvoiceMade { key, made },
-            Message::Incoming(incoming) => Input::Incoming(incoming),
+            Message::Incoming(incoming, ack) => {
+                self.acks.push(ack);
+                Input::Incoming(incoming)
+            }
             Message::Close => return None,
         })
     }
@@ -265,6 +270,10 @@ impl Worker {
             return false;
         }
         self.shared.view.update(&mut self.state);
+        let acks = std::mem::take(&mut self.acks);
+        if self.state.halted.is_none() {
+            gathered.acks = acks;
+        }
         self.perform(gathered);
         true
     }

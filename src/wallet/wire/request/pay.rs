@@ -16,7 +16,7 @@ const ITEM_ID_MAX_CHARS: usize = 256;
 const NODE_KEY_CHARS: usize = 66;
 /// Most records of one keysend, and the most bytes of all their values: an onion holds 1,300 bytes in all.
 const TLV_RECORDS_MAX: usize = 32;
-const TLV_BYTES_MAX: usize = 1_024;
+const TLV_BYTES_MAX: usize = 768;
 /// Record types below this one belong to the protocol.
 const TLV_TYPE_MIN: u64 = 65_536;
 /// Longest payment instruction that is looked at.

@@ -127,7 +127,8 @@ impl Answers {
     /// Encrypts and signs a notification, without randomness: the same news at the same time is the same event, byte for byte, after
     /// a restart too. `None` only where something is wrong on this side; the log says what.
     pub fn notification(&self, keys: &Keys, scheme: Scheme, plaintext: &str, at_s: u64) -> Option<Event> {
-        let sealed = keys.envelope.seal_same(scheme, plaintext).map_err(|error| tracing::error!(%error, "no notification")).ok()?;
+        let sealed =
+            keys.envelope.seal_same(scheme, plaintext).map_err(|error| tracing::error!(%error, "no notification")).ok()?;
         let client = keys.client.to_hex();
         let tags: &[&[&str]] = &[&["p", client.as_str()]];
         let unsigned = Unsigned { kind: kind_in(scheme), created_at: at_s, tags, content: &sealed };

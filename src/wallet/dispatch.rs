@@ -129,16 +129,24 @@ impl Owed {
 }
 
 /// The `OK` of a request with several items: sent when the last item has been taken in hand.
-struct Several {
-    ticket: Option<Ticket>,
-    /// Why an item was not taken at all.
-    refused: Mutex<Option<Verdict>>,
+struct Several(Mutex<(Option<Ticket>, Verdict)>);
+
+impl Several {
+    fn new(ticket: Ticket) -> Arc<Self> {
+        Arc::new(Self(Mutex::new((Some(ticket), Verdict::Accepted))))
+    }
+
+    /// An item was not taken at all.
+    fn refuse(&self, verdict: Verdict) {
+        self.0.lock().1 = verdict;
+    }
 }
 
 impl Drop for Several {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.reply(self.refused.get_mut().take().unwrap_or(Verdict::Accepted));
+        let (ticket, verdict) = self.0.get_mut();
+        if let Some(ticket) = ticket.take() {
+            ticket.reply(std::mem::replace(verdict, Verdict::Accepted));
         }
     }
 }
@@ -217,12 +225,10 @@ impl Wallet {
     /// the others, whatever became of the process in between.
     fn pay_several(&self, job: Job, method: terms::Method, parts: Vec<Part>) {
         let answers = self.answers();
-        let orders: Vec<_> = (0..=u16::MAX)
-            .zip(parts)
-            .map(|(item, part)| (job.traced(method, item, Some(part.tag)), part.errand))
-            .collect();
+        let orders: Vec<_> =
+            (0..=u16::MAX).zip(parts).map(|(item, part)| (job.traced(method, item, Some(part.tag)), part.errand)).collect();
         let (deadline_s, keys, now_ms) = (job.deadline_s, Arc::clone(&job.hosted.keys), answers.clock().now_ms());
-        let several = Arc::new(Several { ticket: Some(job.ticket), refused: Mutex::default() });
+        let several = Several::new(job.ticket);
         for (request, errand) in orders {
             if let Some(event) = answers.outbox().item(&request.key, now_ms) {
                 answers.publish_kept(&event, now_ms);
@@ -238,9 +244,9 @@ impl Wallet {
             let (several, keys, answers, of) = (Arc::clone(&several), Arc::clone(&keys), Arc::clone(answers), request.clone());
             let on = move |reply| match reply {
                 PayReply::Durable => drop(several),
-                PayReply::Expired => *several.refused.lock() = Some(Verdict::Refused(Reason::invalid("expired"))),
+                PayReply::Expired => several.refuse(Verdict::Refused(Reason::invalid("expired"))),
                 PayReply::Refused(refusal) => refuse_item(&answers, &keys, &of, &refusal),
-                PayReply::Failed => *several.refused.lock() = Some(unwritten()),
+                PayReply::Failed => several.refuse(unwritten()),
             };
             self.order(request, errand, deadline_s, Box::new(on));
         }

@@ -125,7 +125,6 @@ impl Wallet {
                 answers.deliver(RequestKey { event: draft.id, item: 0 }, &event);
                 ticket.reply(Verdict::Accepted);
             }
-            Some(KnownAnswer::Pending) => ticket.reply(Verdict::Accepted),
             _ => self.serve(draft, &hosted, ticket),
         }
     }
@@ -144,6 +143,17 @@ impl Wallet {
             }
         }
         outbox.recall(filter, now_ms)
+    }
+
+    /// Brings back what a start must not lose: the answers of the last day, and what is to be told of it.
+    pub(super) fn recall_the_last_day(&self) {
+        let (answers, now_ms) = (self.answers(), self.answers().clock().now_ms());
+        let since_s = (now_ms / 1_000).saturating_sub(super::notify::LOOK_BACK_S);
+        // The newest come first and must be the last to be pushed out.
+        for (request, event) in self.money().recent_answers(since_s).into_iter().rev() {
+            answers.outbox().keep(request, event, now_ms);
+        }
+        self.look_back();
     }
 
     fn addressee_of(&self, draft: &Draft<'_>) -> Option<Arc<Hosted>> {

@@ -28,7 +28,7 @@ use crate::base::hex32::PaymentHash;
 /// Most news that wait; what is more is read from the journal when its turn comes.
 const NEWS_WAITING_MAX: usize = 4_096;
 /// How far back a start looks: as long as an answer that nobody fetched is kept.
-const LOOK_BACK_S: u64 = 86_400;
+pub(super) const LOOK_BACK_S: u64 = 86_400;
 /// Most connections that one piece of news is told to: the one that it is about, then those that asked last.
 const TOLD_MAX: usize = 64;
 /// A `pay` that takes longer is told that it is pending, and once more how it ended.
@@ -224,7 +224,8 @@ impl Wallet {
             let offer = hosted.profile.offer(now_s, able);
             let is_own = hosted.id == item.connection;
             // What it did itself; and what it could read in the list anyway. Nobody else can decide about a hold.
-            let may_know = is_own || (item.what != Notification::HoldInvoiceAccepted && offer.methods.has(Method::ListTransactions));
+            let may_know =
+                is_own || (item.what != Notification::HoldInvoiceAccepted && offer.methods.has(Method::ListTransactions));
             if !offer.notifications.has(item.what) || !may_know {
                 continue;
             }

@@ -181,6 +181,7 @@ impl Wallet {
             revoked_at_s: None,
             relays: wish.relays,
             announced: Announced::default(),
+            spoken: None,
         };
         profile.renew_announcement(now_s, self.able());
         let account = self.account_or_new(&account_name).await?;
@@ -271,7 +272,7 @@ impl Wallet {
             let is_true = hosted.profile.announcement(now_s, self.able()).digest() == hosted.profile.announced.digest;
             if is_true && all {
                 self.announce(&hosted);
-            } else if !is_true {
+            } else if !is_true || hosted.profile.is_new(hosted.spoken()) {
                 self.announce_anew(&hosted).await;
             }
         }
@@ -281,7 +282,11 @@ impl Wallet {
         let _one_at_a_time = self.owner_lock().lock().await;
         let Some(hosted) = self.answers().table().by_id(hosted.id) else { return };
         let mut profile = hosted.profile.clone();
-        if !profile.renew_announcement(self.answers().clock().now_s(), self.able()) {
+        let speaks_otherwise = profile.is_new(hosted.spoken());
+        if speaks_otherwise {
+            profile.spoken = hosted.spoken();
+        }
+        if !profile.renew_announcement(self.answers().clock().now_s(), self.able()) && !speaks_otherwise {
             return;
         }
         let row = ConnectionRow { id: hosted.id, rules: self.rules(&hosted), data: profile.encode() };

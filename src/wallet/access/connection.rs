@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::hex32::PublicKey;
+use crate::wallet::terms::Scheme;
+use crate::wallet::wire::envelope::scheme_named;
 use crate::wallet::wire::info_event::{Announcement, Offer};
 use crate::wallet::wire::method::{Method, MethodSet};
 use crate::wallet::wire::notification::{Notification, NotificationSet};
@@ -37,6 +39,8 @@ pub struct Profile {
     pub relays: Vec<String>,
     /// What its kind 13194 says and since when.
     pub announced: Announced,
+    /// In which scheme its client spoke, as far as that outlives the process: the first one, and NIP-44 once it was used.
+    pub spoken: Option<Scheme>,
 }
 
 /// The last announcement: the event is made from it again whenever it is needed.
@@ -92,6 +96,8 @@ struct Row {
     #[serde(default)]
     relays: Vec<String>,
     announced: Announced,
+    #[serde(default)]
+    spoken: Option<String>,
 }
 
 impl Profile {
@@ -110,6 +116,7 @@ impl Profile {
             revoked_at_s: self.revoked_at_s,
             relays: self.relays.clone(),
             announced: self.announced.clone(),
+            spoken: self.spoken.map(|scheme| scheme.as_str().to_owned()),
         };
         // A struct of numbers and texts always serialises.
         serde_json::to_vec(&row).unwrap_or_default()
@@ -126,16 +133,23 @@ impl Profile {
             wallet: row.wallet,
             client: row.client,
             methods: row.methods.iter().filter_map(|name| Method::parse(name)).collect(),
-            notifications: row.notifications.map_or_else(NotificationSet::all, |names| {
-                names.iter().filter_map(|name| Notification::parse(name)).collect()
-            }),
+            notifications: row
+                .notifications
+                .map_or_else(NotificationSet::all, |names| names.iter().filter_map(|name| Notification::parse(name)).collect()),
             nip04: row.nip04,
             created_at_s: row.created_at_s,
             expires_at_s: row.expires_at_s,
             revoked_at_s: row.revoked_at_s,
             relays: row.relays,
             announced: row.announced,
+            spoken: row.spoken.as_deref().and_then(scheme_named),
         })
+    }
+
+    /// Whether what its client spoke last is worth storing. A client that goes back to NIP-04 writes nothing: a connection must not
+    /// be able to fill the journal by changing its mind.
+    pub fn is_new(&self, last: Option<Scheme>) -> bool {
+        matches!((self.spoken, last), (None, Some(_)) | (Some(Scheme::Nip04), Some(Scheme::Nip44)))
     }
 
     /// Whether it is over.
@@ -204,7 +218,18 @@ mod tests {
             revoked_at_s: None,
             relays: vec!["wss://a".to_owned()],
             announced: Announced::default(),
+            spoken: Some(Scheme::Nip04),
         }
+    }
+
+    #[test]
+    fn what_a_client_spoke_is_stored_twice_at_most() {
+        let mut profile = Profile { spoken: None, ..profile() };
+        assert!(!profile.is_new(None) && profile.is_new(Some(Scheme::Nip04)) && profile.is_new(Some(Scheme::Nip44)));
+        profile.spoken = Some(Scheme::Nip04);
+        assert!(!profile.is_new(Some(Scheme::Nip04)) && profile.is_new(Some(Scheme::Nip44)));
+        profile.spoken = Some(Scheme::Nip44);
+        assert!(!profile.is_new(Some(Scheme::Nip04)) && !profile.is_new(Some(Scheme::Nip44)) && !profile.is_new(None));
     }
 
     #[test]

@@ -69,6 +69,7 @@ mod tests {
             revoked_at_s: None,
             relays: Vec::new(),
             announced: Announced::default(),
+            spoken: None,
         }
     }
 

@@ -64,7 +64,12 @@ const SPOKE_NIP04: u8 = 2;
 impl Hosted {
     /// A connection that has just been made or read.
     pub fn new(id: ConnectionId, account: AccountId, profile: Profile, keys: Arc<Keys>, rate: &Config) -> Self {
-        Self { id, account, profile, keys, gate: Arc::new(Gate::new(rate)), seen_at_s: Arc::default(), scheme: Arc::default() }
+        let gate = Arc::new(Gate::new(rate));
+        let hosted = Self { id, account, profile, keys, gate, seen_at_s: Arc::default(), scheme: Arc::default() };
+        if let Some(scheme) = hosted.profile.spoken {
+            hosted.spoke(scheme);
+        }
+        hosted
     }
 
     /// The same connection with another profile.
@@ -89,7 +94,7 @@ impl Hosted {
         self.scheme.store(code, Ordering::Relaxed);
     }
 
-    /// The scheme of its client's last request since the process started.
+    /// The scheme of its client's last request, as far as it is known.
     pub fn spoken(&self) -> Option<Scheme> {
         match self.scheme.load(Ordering::Relaxed) {
             SPOKE_NIP44 => Some(Scheme::Nip44),
@@ -198,6 +203,7 @@ mod tests {
             revoked_at_s,
             relays: Vec::new(),
             announced: Announced::default(),
+            spoken: None,
         };
         Hosted::new(ConnectionId(number), AccountId::MAIN, profile, Arc::new(keys), &Config::default())
     }

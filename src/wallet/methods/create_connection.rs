@@ -118,8 +118,9 @@ fn notifications(giver: &Profile, names: Vec<String>) -> Result<Vec<String>, Ref
 fn budget(giver: &Giver<'_>, amount: Option<Msat>, renewal: Option<&str>, isolated: bool) -> Result<Option<Budget>, Refusal> {
     let renewal = match renewal {
         None => Renewal::Never,
-        Some(name) => Renewal::parse(name)
-            .ok_or_else(|| other("params: budget_renewal must be never, daily, weekly, monthly or yearly"))?,
+        Some(name) => {
+            Renewal::parse(name).ok_or_else(|| other("params: budget_renewal must be never, daily, weekly, monthly or yearly"))?
+        }
     };
     let own = giver.rules.budget.as_ref();
     let time_zone = own.map_or_else(|| "UTC".to_owned(), |own| own.time_zone.clone());
@@ -188,8 +189,10 @@ mod tests {
             revoked_at_s: None,
             relays: Vec::new(),
             announced: Announced::default(),
+            spoken: None,
         };
-        let budget = Budget { amount: Msat::new(10_000).unwrap(), renewal: Renewal::Monthly, time_zone: "Europe/Vienna".to_owned() };
+        let budget =
+            Budget { amount: Msat::new(10_000).unwrap(), renewal: Renewal::Monthly, time_zone: "Europe/Vienna".to_owned() };
         let payment_max = Msat::new(700).ok();
         (profile, ConnectionRules { account: AccountId::MAIN, budget: Some(budget), payment_max, active: true })
     }
@@ -258,7 +261,11 @@ mod tests {
         assert!(alone.budget.is_none() && !alone.takes_budget && alone.isolated);
         let (mut profile, mut rules) = giver();
         (rules.budget, profile.notifications) = (None, NotificationSet::all());
-        let free = check(&Giver { profile: &profile, rules: &rules, budget: None }, CreateConnection { budget_msat: None, ..wish() }, NOW_S);
+        let free = check(
+            &Giver { profile: &profile, rules: &rules, budget: None },
+            CreateConnection { budget_msat: None, ..wish() },
+            NOW_S,
+        );
         assert!(free.unwrap().budget.is_none(), "who has no budget may give none");
     }
 }

@@ -17,9 +17,11 @@ pub struct Part {
 
 /// Invoices: an item without a name is called by its payment hash.
 pub fn invoices(items: Vec<Item<PayInvoice>>) -> Vec<Part> {
-    parts(items, |pay| Unchecked::parse(&pay.invoice).ok().and_then(|read| read.hash()).map(|hash| hash.to_string()), |pay| {
-        pay_invoice::errand(pay)
-    })
+    parts(
+        items,
+        |pay| Unchecked::parse(&pay.invoice).ok().and_then(|read| read.hash()).map(|hash| hash.to_string()),
+        |pay| pay_invoice::errand(pay),
+    )
 }
 
 /// Keysends: an item without a name is called by its payee.
@@ -58,7 +60,8 @@ mod tests {
                        ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh";
         let items = format!(r#"[{{"id":"tea","invoice":"x"}},{{"invoice":"{invoice}"}},{{"invoice":"x"}},{{}},7]"#);
         let hash = "0001020304050607080900010203040506070809000102030405060708090102".to_owned();
-        let expected = [("tea".to_owned(), true), (hash, true), ("2".to_owned(), true), ("3".to_owned(), false), ("4".to_owned(), false)];
+        let expected =
+            [("tea".to_owned(), true), (hash, true), ("2".to_owned(), true), ("3".to_owned(), false), ("4".to_owned(), false)];
         assert_eq!(tags(&format!(r#"{{"method":"multi_pay_invoice","params":{{"invoices":{items}}}}}"#)), expected);
         let key = "02".repeat(33);
         let items = format!(r#"[{{"pubkey":"{key}","amount":1}},{{"pubkey":"{key}"}},{{"id":"a","pubkey":"{key}","amount":1}}]"#);

@@ -6,7 +6,7 @@ use super::Errand;
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 use crate::wallet::backend::Network;
-use crate::wallet::backend::bolt11::{Decoded, DecodeError, decode};
+use crate::wallet::backend::bolt11::{DecodeError, Decoded, decode};
 use crate::wallet::money::types::PayTarget;
 use crate::wallet::terms::{ErrorCode, Preimage, Refusal};
 use crate::wallet::wire::instruction::{Instruction, select};

@@ -8,8 +8,8 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nostr::nips::nip44::v2::{self, ConversationKey};
 use hmac::{Hmac, Mac};
+use nostr::nips::nip44::v2::{self, ConversationKey};
 use secp256k1::Keypair;
 use sha2::Sha256;
 

@@ -117,13 +117,10 @@ impl Worker {
         let view = &self.shared.view;
         match news {
             News::Answered(request, event) => {
-                if request.key.item == 0 {
-                    view.remember(request.key.event, KnownAnswer::Answered(event.clone()));
-                }
+                view.remember(request.key, KnownAnswer::Answered(event.clone()));
                 self.signer.publish(&request, &event);
             }
-            News::Pending(key) if key.item == 0 => view.remember(key.event, KnownAnswer::Pending),
-            News::Pending(_) => {}
+            News::Pending(key) => view.remember(key, KnownAnswer::Pending),
             News::Settled(settled) => self.signer.settled(&settled),
             News::Invoice(invoice) => view.remember_invoice(*invoice),
         }

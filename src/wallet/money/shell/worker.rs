@@ -293,9 +293,9 @@ fn remember_answers(shared: &Shared, entry: &Entry) {
         Record::Answer { answered, .. } => std::slice::from_ref(answered),
         _ => return remember_pending(shared, entry),
     };
-    for answered in answers.iter().filter(|answered| answered.request.key.item == 0) {
+    for answered in answers {
         if let Some(event) = Event::from_bytes(Bytes::copy_from_slice(&answered.event)) {
-            shared.view.remember(answered.request.key.event, KnownAnswer::Answered(event));
+            shared.view.remember(answered.request.key, KnownAnswer::Answered(event));
         }
     }
 }
@@ -306,7 +306,5 @@ fn remember_pending(shared: &Shared, entry: &Entry) {
         Record::Attach { request, .. } => request,
         _ => return,
     };
-    if request.key.item == 0 {
-        shared.view.remember(request.key.event, KnownAnswer::Pending);
-    }
+    shared.view.remember(request.key, KnownAnswer::Pending);
 }

@@ -77,10 +77,7 @@ fn bad_requests_are_refused_with_words_that_name_the_fault() {
         ),
         (r#"{"method":"make_invoice","params":{"amount":1,"metadata":[]}}"#, "OTHER: params: metadata must be an object"),
         (r#"{"method":"lookup_invoice","params":{}}"#, "OTHER: params: lookup_invoice needs a payment_hash or an invoice"),
-        (
-            r#"{"method":"lookup_invoice","params":{"payment_hash":"xyz"}}"#,
-            "OTHER: params: payment_hash must be 64 hex digits",
-        ),
+        (r#"{"method":"lookup_invoice","params":{"payment_hash":"xyz"}}"#, "OTHER: params: payment_hash must be 64 hex digits"),
         (
             r#"{"method":"list_transactions","params":{"type":"sideways"}}"#,
             "OTHER: params: unknown variant `sideways`, expected `incoming` or `outgoing`",

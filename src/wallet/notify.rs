@@ -129,6 +129,12 @@ impl News {
         self.bell.notified()
     }
 
+    /// As if the queue were full.
+    #[cfg(test)]
+    pub(super) fn overflow(&self) {
+        self.queue.lock().is_behind = true;
+    }
+
     fn next(&self) -> Option<Item> {
         let mut queue = self.queue.lock();
         loop {

@@ -59,7 +59,15 @@ fn bad_requests_are_refused_with_words_that_name_the_fault() {
         ("[]", "OTHER: request: invalid length 0, expected an object with a method and params"),
         ("{}", "OTHER: request: missing field `method`"),
         (r#"{"method":7}"#, "OTHER: request: invalid type: integer `7`, expected a string"),
-        (r#"{"method":"pay_keysend"}"#, "NOT_IMPLEMENTED: this wallet does not do \"pay_keysend\""),
+        (r#"{"method":"levitate"}"#, "NOT_IMPLEMENTED: this wallet does not do \"levitate\""),
+        (r#"{"method":"pay_keysend"}"#, "OTHER: params: pay_keysend needs a pubkey"),
+        (r#"{"method":"make_hodl_invoice","params":{"amount":1}}"#, "OTHER: params: make_hold_invoice needs a payment_hash"),
+        (r#"{"method":"settle_hold_invoice","params":{"preimage":"ab"}}"#, "OTHER: params: preimage must be 64 hex digits"),
+        (r#"{"method":"multi_pay_invoice","params":{"invoices":[]}}"#, "OTHER: params: multi_pay_invoice needs invoices"),
+        (r#"{"method":"pay","params":{}}"#, "BAD_REQUEST: params: pay needs a payment"),
+        (r#"{"method":"pay","params":{"payment":"x","payer_note":"hi"}}"#, "BAD_REQUEST: params: a BOLT11 invoice cannot carry"),
+        (r#"{"method":"receive","params":{"amount":0}}"#, "BAD_REQUEST: params: amount must be above zero"),
+        (r#"{"method":"create_connection","params":{"pubkey":"x"}}"#, "OTHER: params: pubkey must be 64 hex digits"),
         (r#"{"method":"pay_invoice"}"#, "OTHER: params: pay_invoice needs an invoice"),
         (r#"{"method":"pay_invoice","params":{"invoice":" "}}"#, "OTHER: params: the invoice is empty"),
         (
@@ -80,7 +88,7 @@ fn bad_requests_are_refused_with_words_that_name_the_fault() {
         (r#"{"method":"lookup_invoice","params":{"payment_hash":"xyz"}}"#, "OTHER: params: payment_hash must be 64 hex digits"),
         (
             r#"{"method":"list_transactions","params":{"type":"sideways"}}"#,
-            "OTHER: params: unknown variant `sideways`, expected `incoming` or `outgoing`",
+            "OTHER: params: type must be \"incoming\" or \"outgoing\", or missing for both",
         ),
     ];
     for (text, expected) in table {
@@ -95,4 +103,31 @@ fn a_method_name_is_repeated_only_so_far() {
     let request = Request::parse(&long).unwrap();
     assert_eq!(request.result_type().len(), METHOD_NAME_MAX_CHARS);
     assert!(request.method().unwrap_err().message.len() < 128);
+}
+
+#[test]
+fn keysend_records_are_bounded_sorted_and_never_those_of_the_protocol() {
+    let key = "02".repeat(33);
+    let ask = |records: &str| {
+        read(&format!(r#"{{"method":"pay_keysend","params":{{"pubkey":"{key}","amount":1,"tlv_records":{records}}}}}"#))
+    };
+    let Ok(Call::PayKeysend(pay)) = ask(r#"[{"type":70000,"value":"FF"},{"type":65536,"value":""}]"#) else { panic!() };
+    assert_eq!(pay.records.iter().map(|record| record.kind).collect::<Vec<_>>(), [65_536, 70_000]);
+    assert_eq!(pay.records[1].value, [0xff]);
+    let long = format!(r#"[{{"type":70000,"value":"{}"}}]"#, "00".repeat(769));
+    for records in
+        [r#"[{"type":65535,"value":""}]"#, r#"[{"type":70000,"value":"f"}]"#, r#"[{"type":70000,"value":"zz"}]"#, &long]
+    {
+        assert!(ask(records).is_err(), "{records}");
+    }
+    assert!(ask(r#"[{"type":70000,"value":""},{"type":70000,"value":"00"}]"#).is_err());
+}
+
+#[test]
+fn an_item_that_cannot_be_read_does_not_spoil_the_others() {
+    let text = r#"{"method":"multi_pay_invoice","params":{"invoices":[{"id":"a","invoice":"lnbc1"},{"id":"b"},5]}}"#;
+    let Ok(Call::MultiPayInvoice(items)) = read(text) else { panic!() };
+    assert_eq!(items.iter().map(|item| item.pay.is_ok()).collect::<Vec<_>>(), [true, false, false]);
+    let many = format!(r#"{{"method":"multi_pay_invoice","params":{{"invoices":[{}{{}}]}}}}"#, "{},".repeat(MULTI_ITEMS_MAX));
+    assert!(refusal(&many).contains("101 invoices, at most 100"), "{}", refusal(&many));
 }

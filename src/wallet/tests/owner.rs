@@ -93,7 +93,8 @@ fn a_connection_is_announced_when_it_is_made_and_silenced_when_it_ends() {
     let draft = Draft::parse(info.json()).unwrap();
     assert_eq!((draft.kind, &*draft.content, draft.created_at), (13_194, "pay_invoice get_info notifications", NOW_S));
     assert_eq!(draft.tag_value("encryption"), Some("nip44_v2"));
-    assert!(!draft.has_tag("notifications") && !draft.has_tag("extensions"));
+    assert_eq!(draft.tag_value("notifications"), Some("payment_received payment_sent"));
+    assert_eq!(draft.tag_value("extensions"), Some("02 06"));
 
     house.wait(house.wallet.revoke("phone")).unwrap();
     let last = house.ear.announced(&app.wallet).unwrap();

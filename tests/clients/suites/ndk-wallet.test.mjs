@@ -18,7 +18,7 @@ describe("NDK's wallet", () => {
     const found = new Findings("NDK wallet (NIP-04)");
     const open = async (...options) => {
         const { uri } = await hearth.connect(...options);
-        const ndk = new NDK({ explicitRelayUrls: [hearth.url] });
+        const ndk = new NDK({ explicitRelayUrls: [hearth.url], enableOutboxModel: false });
         ndk.connect(5_000);
         const wallet = new NDKNWCWallet(ndk, { pairingCode: uri, timeout: 30_000 });
         opened.push(ndk, wallet);
@@ -37,12 +37,14 @@ describe("NDK's wallet", () => {
         await hearth.stop();
     });
 
-    /** A request by its own sender; an error of the wallet becomes one with its code. */
+    /** A request by its own sender, which rejects with the whole answer where that is a refusal. */
     const ask = (wallet, method, params) =>
-        within(method, wallet.req(method, params)).then(({ error, result }) => {
-            if (error) throw Object.assign(new Error(error.message), { code: error.code });
-            return result;
-        });
+        within(method, wallet.req(method, params)).then(
+            ({ result }) => result,
+            ({ error, ...failure }) => {
+                throw error ? Object.assign(new Error(error.message), { code: error.code }) : failure;
+            },
+        );
 
     test("reading", async () => {
         const info = await found.call("get_info", within("get_info", payer.getInfo()));

@@ -55,7 +55,7 @@ describe("an outside wallet service", () => {
     });
 
     test("NDK's wallet asks it", async () => {
-        const ndk = new NDK({ explicitRelayUrls: [hearth.url] });
+        const ndk = new NDK({ explicitRelayUrls: [hearth.url], enableOutboxModel: false });
         ndk.connect(5_000);
         const wallet = new NDKNWCWallet(ndk, { pairingCode: uri, timeout: 30_000 });
         const before = asked.length;

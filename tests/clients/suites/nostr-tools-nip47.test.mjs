@@ -8,10 +8,10 @@ import { Hearth, within } from "../support/hearth.mjs";
 import { Findings } from "../support/matrix.mjs";
 
 import { NWCClient } from "@getalby/sdk/nwc";
-import { decrypt } from "nostr-tools/nip04";
-import { makeNwcRequestEvent, parseConnectionString } from "nostr-tools/nip47";
+import { nip04, nip47 } from "nostr-tools";
 import { Relay } from "nostr-tools/relay";
-import { hexToBytes } from "nostr-tools/utils";
+
+const hexToBytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
 
 describe("nostr-tools nip47", () => {
     let hearth, relay, payee;
@@ -37,17 +37,17 @@ describe("nostr-tools nip47", () => {
         const waiting = answer();
         if (!publishFirst) await within("OK", relay.publish(request));
         const event = await within("the answer", waiting);
-        return JSON.parse(decrypt(hexToBytes(connection.secret), connection.pubkey, event.content));
+        return JSON.parse(nip04.decrypt(hexToBytes(connection.secret), connection.pubkey, event.content));
     }
 
     test("it reads the pairing code and pays", async () => {
         const { uri } = await hearth.connect("payer", "--account", "payer");
         await hearth.fund("payer", 1_000_000);
-        const connection = parseConnectionString(uri);
+        const connection = nip47.parseConnectionString(uri);
         assert.deepEqual(connection.relays.map((url) => url.replace(/\/$/, "")), [hearth.url.replace(/\/$/, "")]);
         for (const publishFirst of [true, false]) {
             const made = await payee.makeInvoice({ amount: 21_000 });
-            const request = await makeNwcRequestEvent(connection.pubkey, hexToBytes(connection.secret), made.invoice);
+            const request = await nip47.makeNwcRequestEvent(connection.pubkey, hexToBytes(connection.secret), made.invoice);
             const answer = exchange(connection, request, publishFirst).then(({ error, result }) => {
                 if (error) throw Object.assign(new Error(error.message), { code: error.code });
                 return result;

@@ -28,6 +28,7 @@ pub(super) fn wish(request: MakeConnectionRequest) -> Result<NewConnection, Stat
         name: request.name,
         account: Some(request.account).filter(|name| !name.is_empty()),
         methods: request.methods,
+        notifications: None,
         budget,
         payment_max: request.payment_max_msat.map(amount).transpose()?,
         expires_in_s: request.expires_in_s,

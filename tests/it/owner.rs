@@ -125,7 +125,8 @@ async fn the_log_says_what_was_asked_and_when_it_arrived_after_a_restart_too() {
         assert_eq!(shown["recent"].as_array().unwrap().len(), 4);
         shown
     };
-    assert_eq!(check(&hearth)["answers_waiting"], json!(1));
+    // The answer that nobody fetched, and the news of the payment that nobody listened for.
+    assert_eq!(check(&hearth)["answers_waiting"], json!(2));
     assert!(hearth.terminate().success());
     let audit = hearth.data().join("audit");
     assert_eq!(mode(&audit), 0o700);

@@ -10,6 +10,7 @@
 
 mod anchor;
 pub mod budget;
+mod clock;
 mod codec;
 mod handle;
 mod index;

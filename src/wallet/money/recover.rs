@@ -4,7 +4,7 @@
 //! Nothing else is to be recovered: answers stand in the journal with their outcomes, and an invoice that was being made is made
 //! again, the same, when its request is repeated.
 
-use super::payment::{Effect, State};
+use super::payment::{Effect, State, restart_holds};
 use super::record::Record;
 use super::types::{AccountId, Outcome};
 
@@ -19,7 +19,8 @@ pub(super) fn first_records(state: &mut State, node: &str, now_ms: u64, out: &mu
 /// Asks about everything that is open. Doing it twice, or twenty times, changes nothing.
 pub(super) fn restart(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
     state.expire_invoices(now_ms / 1_000);
-    for open in state.open.values_mut() {
+    restart_holds(state, now_ms, out);
+    for open in state.open.values_mut().filter(|open| !open.is_inside) {
         open.watch.recovered = true;
         open.watch.asked = 0;
         open.watch.not_found = 0;

@@ -6,22 +6,28 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::super::payment::{Effect, Reply, Token};
-use super::super::record::{Answered, Entry, Invoice, Record};
-use super::super::types::{KnownAnswer, Outcome, RequestKey, RequestRef, Settled};
+use super::super::record::{Answered, Entry, Invoice, Record, Word};
+use super::super::types::{Held, KnownAnswer, Outcome, RequestKey, RequestRef, Settled};
 use super::Message;
-use super::history::settled;
+use super::history::{held, settled};
 use super::worker::Worker;
 use crate::protocol::event::Event;
 use crate::wallet::backend::bolt11::Decoded;
-use crate::wallet::backend::{Ack, BackendError, Network};
+use crate::wallet::backend::{BackendError, Network};
 
 /// What a turn has gathered for the time after its commit.
 #[derive(Default)]
 pub(super) struct Gathered {
     replies: Vec<(Token, Reply)>,
-    pub(super) acks: Vec<Ack>,
     effects: Vec<Effect>,
     news: Vec<News>,
+}
+
+impl Gathered {
+    /// Tells a caller after the commit.
+    pub(super) fn reply(&mut self, token: Token, reply: Reply) {
+        self.replies.push((token, reply));
+    }
 }
 
 /// What became true with the commit.
@@ -29,6 +35,7 @@ enum News {
     Pending(RequestKey),
     Answered(RequestRef, Event),
     Settled(Settled),
+    Held(Held),
     Invoice(Box<Decoded>),
 }
 
@@ -66,6 +73,7 @@ impl Worker {
         let news = &mut gathered.news;
         match &entry.record {
             Record::Done(_) | Record::Received { .. } => news.extend(settled(entry).into_iter().flatten().map(News::Settled)),
+            Record::Accepted(_) => news.extend(held(entry).map(News::Held)),
             Record::Intent(intent) => news.push(News::Pending(intent.request.key)),
             Record::Attach { request, .. } => news.push(News::Pending(request.key)),
             Record::Invoice(invoice) => news.push(News::Invoice(Box::new(as_read(invoice, self.state.network)))),
@@ -102,9 +110,6 @@ impl Worker {
                 caller.tell(reply);
             }
         }
-        for ack in gathered.acks {
-            ack();
-        }
         for effect in gathered.effects {
             self.perform_effect(effect);
         }
@@ -125,6 +130,7 @@ impl Worker {
             News::Pending(key) if key.item == 0 => view.remember(key.event, KnownAnswer::Pending),
             News::Pending(_) => {}
             News::Settled(settled) => self.signer.settled(&settled),
+            News::Held(held) => self.signer.held(&held),
             News::Invoice(invoice) => view.remember_invoice(*invoice),
         }
     }
@@ -147,6 +153,21 @@ impl Worker {
                     drop(queue.send(Message::InvoiceMade(key, made.map_err(|error| error.0))));
                 };
                 self.backend.make_invoice(order, Box::new(done));
+            }
+            Effect::MakeHoldInvoice { key, order } => {
+                let done = move |made: Result<_, BackendError>| {
+                    drop(queue.send(Message::InvoiceMade(key, made.map_err(|error| error.0))));
+                };
+                self.backend.make_hold_invoice(order, Box::new(done));
+            }
+            Effect::TellHold { hash, word } => {
+                let done = move |done: Result<(), BackendError>| {
+                    drop(queue.send(Message::HoldTold(hash, word, done.map_err(|error| error.0))));
+                };
+                match word {
+                    Word::Settle(preimage) => self.backend.settle_hold(preimage, Box::new(done)),
+                    Word::Cancel => self.backend.cancel_hold(hash, Box::new(done)),
+                }
             }
             Effect::Republish(request, bytes) => {
                 if let Some(event) = Event::from_bytes(Bytes::from(bytes)) {

@@ -11,6 +11,7 @@ use super::layout::{self, Link};
 use super::payment::{InvoiceRow, PaymentRow, RequestRow, Rows, RowsError, State};
 use super::record::{Entry, Record};
 use super::rows::{self, Source};
+use super::turn::Pages;
 use super::types::{ConnectionId, RequestKey};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
@@ -89,6 +90,8 @@ pub(super) struct Journal {
     batch: Batch,
     fresh: HashMap<(Family, Vec<u8>), Vec<u8>>,
     records: u64,
+    /// The next commit makes the anchor anew.
+    is_anew: bool,
 }
 
 /// What reading the journal found.
@@ -135,22 +138,14 @@ impl Journal {
         let (anchor, anchored) = Anchor::open(dir, is_new).map_err(anchor_error)?;
         let damage = damage.or_else(|| anchor_damage(&db, mark, anchored));
         let dir = dir.to_owned();
-        let journal = Self { dir, shelf: Shelf(db), anchor, mark, batch: Batch::new(), fresh: HashMap::new(), records: 0 };
+        let journal =
+            Self { dir, shelf: Shelf(db), anchor, mark, batch: Batch::new(), fresh: HashMap::new(), records: 0, is_anew: false };
         Ok(Found { journal, damage })
     }
 
     /// What is committed, for readers on other threads.
     pub(super) fn shelf(&self) -> Shelf {
         self.shelf.clone()
-    }
-
-    /// Adds a record to the batch. It is visible to look-ups at once, and on no disk before [`Journal::commit`].
-    pub(super) fn append(&mut self, entry: &Entry) -> Result<(), RowsError> {
-        let value = layout::encode(entry, &self.mark.link);
-        self.mark = Mark { seq: entry.seq, link: layout::link(entry.seq, &value) };
-        self.records += 1;
-        self.put(JOURNAL, &entry.seq.to_be_bytes(), &value);
-        self.index(entry)
     }
 
     fn index(&mut self, entry: &Entry) -> Result<(), RowsError> {
@@ -165,21 +160,6 @@ impl Journal {
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
         self.batch.put(family, key, value);
         self.fresh.insert((family, key.to_vec()), value.to_vec());
-    }
-
-    /// Records in the batch.
-    pub(super) fn pending(&self) -> u64 {
-        self.records
-    }
-
-    /// Makes the batch durable: one synced commit. Its mark is written to the anchor, whose own sync nobody waits for: the anchor may
-    /// be behind what is durable and never ahead of it. After an error nothing more is written.
-    pub(super) fn commit(&mut self) -> Result<(), WriteError> {
-        let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
-        self.shelf.0.commit(&self.batch, Sync::Yes)?;
-        anchor.write(self.mark)?;
-        self.forget_batch();
-        Ok(())
     }
 
     fn forget_batch(&mut self) {
@@ -200,17 +180,16 @@ impl Journal {
         Ok(anchor.flush()?)
     }
 
-    /// Commits the batch and lets the journal end there, whatever the anchor knew: for a journal whose owner says that it is the
-    /// right one. A crash in between leaves it as it was: in safe mode.
-    pub(super) fn commit_anew(&mut self) -> Result<(), WriteError> {
-        self.shelf.0.commit(&self.batch, Sync::Yes)?;
-        self.forget_batch();
-        self.anchor = Some(Anchor::make(&self.dir, self.mark)?);
+    /// For a journal whose owner says that it is the right one: makes all rows beside it anew, and lets it end with the next commit,
+    /// whatever the anchor knew. A crash before that leaves it as it was: in safe mode.
+    pub(super) fn begin_anew(&mut self) -> Result<(), WriteError> {
+        self.reindex()?;
+        self.is_anew = true;
         Ok(())
     }
 
-    /// Makes all rows beside the journal anew from its records: after a loss they may name records that are gone.
-    pub(super) fn reindex(&mut self) -> Result<(), WriteError> {
+    /// After a loss, rows may name records that are gone.
+    fn reindex(&mut self) -> Result<(), WriteError> {
         for family in [REQUESTS, HASHES, LISTS] {
             self.clear(family)?;
         }
@@ -249,6 +228,36 @@ impl Journal {
     pub(super) fn flush(&self) -> Result<(), WriteError> {
         self.shelf.0.flush()?;
         Ok(self.anchor.as_ref().map_or(Ok(()), Anchor::flush)?)
+    }
+}
+
+impl Pages for Journal {
+    fn append(&mut self, entry: &Entry) -> Result<(), WriteError> {
+        let value = layout::encode(entry, &self.mark.link);
+        self.mark = Mark { seq: entry.seq, link: layout::link(entry.seq, &value) };
+        self.records += 1;
+        self.put(JOURNAL, &entry.seq.to_be_bytes(), &value);
+        Ok(self.index(entry)?)
+    }
+
+    fn pending(&self) -> u64 {
+        self.records
+    }
+
+    /// One synced commit. Its mark is written to the anchor, whose own sync nobody waits for: the anchor may be behind what is durable
+    /// and never ahead of it.
+    fn commit(&mut self) -> Result<(), WriteError> {
+        if self.is_anew {
+            self.shelf.0.commit(&self.batch, Sync::Yes)?;
+            self.anchor = Some(Anchor::make(&self.dir, self.mark)?);
+            self.is_anew = false;
+        } else {
+            let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
+            self.shelf.0.commit(&self.batch, Sync::Yes)?;
+            anchor.write(self.mark)?;
+        }
+        self.forget_batch();
+        Ok(())
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! * [`types`]: orders, outcomes, views. [`Money`]: the handle that the rest of the wallet holds.
 //! * [`payment`]: the pure core; `receive`, `owner`, `recover` are its other chapters. [`ledger`], [`budget`], [`period`]: what it
-//!   counts with.
+//!   counts with. `clock`: whether the time can be believed.
 //! * [`record`], `layout`, `journal`, `anchor`: what is on disk. `index`, `rows`: how it is found again.
-//! * `shell`: the thread around the core, and the reads that need neither thread nor disk.
+//! * `turn`: steps, one commit, then everything else. `shell`: the thread around it, and the reads that need neither thread nor disk.
 //!
 //! It does not know how requests are encrypted, who may use which method, or that there is a relay.
 
@@ -21,6 +21,8 @@ pub mod memory;
 mod owner;
 pub mod payment;
 pub mod period;
+#[cfg(test)]
+mod planted;
 mod receive;
 pub mod record;
 mod recover;
@@ -29,6 +31,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod turn;
 pub mod types;
 
 pub use handle::Money;

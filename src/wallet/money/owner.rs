@@ -31,15 +31,22 @@ fn try_fulfil(
         OwnerWish::Move(from, to, amount) => (movement(state, from, to, amount)?, OwnerDone::Done),
         OwnerWish::PutConnection(row) => (put_connection(state, rows, *row, now_ms)?, OwnerDone::Done),
         OwnerWish::Resume(connection) => (resume(state, connection)?, OwnerDone::Done),
-        OwnerWish::Reconcile { lost } => return reconcile(state, lost, now_ms, out),
+        OwnerWish::Reconcile { found } => return reconcile(state, found, now_ms, out),
     };
     if state.record(record, None, now_ms, out) { Ok(done) } else { Err(OwnerError::Failed) }
 }
 
 /// From here on the journal counts. What was paid between its end and now is not known here: requests from before are refused, and
 /// the back end is asked about everything that is open.
-fn reconcile(state: &mut State, lost: Option<u64>, now_ms: u64, out: &mut Vec<Effect>) -> Result<OwnerDone, OwnerError> {
+fn reconcile(
+    state: &mut State,
+    found: Result<Option<u64>, String>,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) -> Result<OwnerDone, OwnerError> {
     let none = || OwnerError::CannotReconcile("the wallet is not in safe mode; there is nothing to reconcile".to_owned());
+    state.halted.as_ref().ok_or_else(none)?;
+    let lost = found.map_err(OwnerError::CannotReconcile)?;
     let why = state.halted.take().ok_or_else(none)?;
     let reconciled =
         Reconciled { seq: state.seq, lost, in_flight: state.open.len(), refused_before_s: (now_ms / 1_000).saturating_add(1) };

@@ -227,10 +227,13 @@ pub(super) fn incoming(
     out: &mut Vec<Effect>,
 ) {
     if state.halted.is_some() {
-        return;
+        return out.push(Effect::Reply(token, Reply::Noted(false)));
     }
     match rows.invoice(&incoming.hash) {
-        Err(error) => return out.push(Effect::Alarm(error.to_string())),
+        Err(error) => {
+            out.push(Effect::Alarm(error.to_string()));
+            return out.push(Effect::Reply(token, Reply::Noted(false)));
+        }
         Ok(None) => {}
         Ok(Some(row)) => match incoming.state {
             IncomingState::Settled { preimage } => settled(state, &row, incoming.amount, preimage, now_ms, out),
@@ -238,9 +241,7 @@ pub(super) fn incoming(
             IncomingState::Canceled => gone(state, &row, now_ms, out),
         },
     }
-    if state.halted.is_none() {
-        out.push(Effect::Reply(token, Reply::Noted));
-    }
+    out.push(Effect::Reply(token, Reply::Noted(state.halted.is_none())));
 }
 
 /// Booked once and as it is, whatever the invoice's age.

@@ -43,6 +43,16 @@ pub enum Bill {
     Keysend(Preimage),
 }
 
+impl Bill {
+    /// The payment hash.
+    pub fn hash(&self) -> PaymentHash {
+        match self {
+            Self::Invoice(invoice) => invoice.hash,
+            Self::Keysend(preimage) => preimage.hash(),
+        }
+    }
+}
+
 /// What the core is told.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -151,8 +161,8 @@ pub enum OwnerWish {
     Resume(ConnectionId),
     /// The end of safe mode. The shell has found out what the anchor knew.
     Reconcile {
-        /// Records that the anchor knew and the journal has not, where it could say.
-        lost: Option<u64>,
+        /// Records that the anchor knew and the journal has not, where it could say; or why there is no way out.
+        found: Result<Option<u64>, String>,
     },
 }
 
@@ -178,8 +188,9 @@ pub enum Reply {
     Owner(Result<OwnerDone, OwnerError>),
     /// To the decision about a hold invoice.
     Hold(Result<(), Refusal>),
-    /// To a report of the back end: it is on disk, or nothing is to be written about it.
-    Noted,
+    /// To a report of the back end: `true` when it is on disk or nothing is to be written about it, `false` when it has to be made
+    /// again.
+    Noted(bool),
 }
 
 /// What the core wants done. Records first, in one synced batch; then everything else, in order.

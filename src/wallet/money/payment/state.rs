@@ -232,6 +232,9 @@ pub struct State {
     pub halted: Option<String>,
     /// For the shell.
     pub touched: Touched,
+    /// The mistake that the simulator has to find.
+    #[cfg(test)]
+    pub(in crate::wallet) planted: super::super::planted::Planted,
 }
 
 impl State {
@@ -256,6 +259,8 @@ impl State {
             latest_ms: 0,
             halted: None,
             touched: Touched::default(),
+            #[cfg(test)]
+            planted: super::super::planted::Planted::default(),
         }
     }
 

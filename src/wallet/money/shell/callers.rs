@@ -44,7 +44,8 @@ impl Caller {
                 OwnerDone::Done | OwnerDone::Account(_) => Err(OwnerError::Failed),
             })),
             (Self::Hold(on), Reply::Hold(done)) => on(done),
-            (Self::Report(ack), Reply::Noted) => ack(),
+            (Self::Report(ack), Reply::Noted(true)) => ack(),
+            (Self::Report(ack), _) => drop(ack),
             (Self::Owner(on), Reply::Owner(done)) => on(done.map(|_| ())),
             // A reply of another kind cannot be: the core answers a token with what was asked. Failing is the safe reading.
             (caller, _) => caller.fail(),

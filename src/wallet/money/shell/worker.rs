@@ -15,15 +15,16 @@ use sha2::Sha256;
 use super::super::OpenError;
 use super::super::budget::check_counters;
 use super::super::clock::{ClockWatch, Word as ClockWord};
-use super::super::journal::{BATCH_RECORDS_MAX, Damage, Journal, Shelf, WriteError};
-use super::super::payment::{Bill, Effect, Input, OwnerWish, Reply, State, Token, step};
-use super::super::record::{Answered, Entry, Record, Word};
+use super::super::journal::{Damage, Journal, Shelf, WriteError};
+use super::super::payment::{Bill, Effect, Input, OwnerWish, State, Token};
+use super::super::record::{Entry, Word};
 use super::super::recover;
+use super::super::turn::{Pages, answers, turn};
 use super::super::types::{
-    AnswerSigner, ErrorCode, KnownAnswer, On, OwnerError, PayOrder, PayReply, PayTarget, Preimage, Refusal, RequestKey,
+    AnswerSigner, ErrorCode, On, Outcome, PayOrder, PayReply, PayTarget, Preimage, Refusal, RequestKey, RequestRef,
 };
 use super::callers::Caller;
-use super::effects::Gathered;
+use super::effects::{remember_answer, remember_pending};
 use super::{Command, Message, Parts, Shared};
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
@@ -74,8 +75,8 @@ impl Worker {
         let mut state = State::new(parts.limits, info.network, can.refuses_second);
         (state.can, state.node) = (can, info.pubkey.clone());
         let view = Arc::clone(&shared);
-        let mut remember = |entry: &Entry| remember_answers(&view, entry);
-        let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut remember)?;
+        let mut each = |entry: &Entry| remember(&view, entry);
+        let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut each)?;
         let mut damage = found.damage;
         if damage.is_none()
             && let Some(words) = check_counters(&state, &found.journal)?
@@ -239,7 +240,7 @@ impl Worker {
             Command::Transfer(from, to, amount, on) => (OwnerWish::Move(from, to, amount), Caller::Owner(on)),
             Command::PutConnection(row, on) => (OwnerWish::PutConnection(row), Caller::Owner(on)),
             Command::Resume(connection, on) => (OwnerWish::Resume(connection), Caller::Owner(on)),
-            Command::Reconcile(on) => (OwnerWish::Reconcile { lost: None }, Caller::Reconcile(on)),
+            Command::Reconcile(on) => (OwnerWish::Reconcile { found: Ok(None) }, Caller::Reconcile(on)),
             Command::SettleHold(request, preimage, on) => {
                 let token = self.token(Caller::Hold(on));
                 return Input::Hold { request, hash: preimage.hash(), word: Word::Settle(preimage), token };
@@ -272,10 +273,8 @@ impl Worker {
     }
 
     /// One turn. `false`: the disk failed.
-    fn turn(&mut self, inputs: Vec<Input>) -> bool {
+    fn turn(&mut self, mut inputs: Vec<Input>) -> bool {
         let now_ms = self.clock.now_ms();
-        let mut effects = Vec::new();
-        let mut gathered = Gathered::default();
         let is_tick = self.ticked.elapsed() >= TICK;
         if is_tick {
             self.ticked = Instant::now();
@@ -283,33 +282,25 @@ impl Worker {
                 return self.fail(&error.to_string());
             }
         }
+        if let Err(error) = self.prepare(&mut inputs) {
+            return self.fail(&error.to_string());
+        }
         self.state.set_node_balance(self.backend.node_balance());
+        let signer = Arc::clone(&self.signer);
+        let pen = move |request: &RequestRef, outcome: &Outcome, now_s| {
+            signer.answer(request, outcome, now_s).map(|event| event.bytes().to_vec())
+        };
         let clock = self.look_at_clock(now_ms);
-        for input in clock.into_iter().chain(inputs).chain(is_tick.then_some(Input::Tick)) {
-            if let Input::Owner { wish: OwnerWish::Reconcile { .. }, token } = input {
-                if !self.reconcile(token, now_ms, &mut gathered) {
-                    return false;
-                }
-                continue;
-            }
-            step(&mut self.state, &self.journal, input, now_ms, &mut effects);
-            for effect in effects.drain(..) {
-                if let Err(words) = self.stage(effect, now_ms, &mut gathered) {
-                    return self.fail(&words);
-                }
-            }
-            if self.journal.pending() >= BATCH_RECORDS_MAX && !self.commit() {
-                return false;
-            }
-        }
-        if !self.commit() {
-            return false;
-        }
+        let inputs = clock.into_iter().chain(inputs).chain(is_tick.then_some(Input::Tick));
+        let after = match turn(&mut self.state, &mut self.journal, &pen, inputs, now_ms) {
+            Ok(after) => after,
+            Err(error) => return self.fail(&error.to_string()),
+        };
         self.shared.view.update(&mut self.state);
         if is_tick {
             self.shared.view.show_open(&self.state);
         }
-        self.perform(gathered);
+        self.perform(after);
         true
     }
 
@@ -322,47 +313,33 @@ impl Worker {
         })
     }
 
-    /// Leaves safe mode, by a commit of its own that ends with a new anchor. `false`: the disk failed.
-    fn reconcile(&mut self, token: Token, now_ms: u64, gathered: &mut Gathered) -> bool {
-        let refused = |words: &str| Reply::Owner(Err(OwnerError::CannotReconcile(words.to_owned())));
-        let lost = match (&self.state.halted, &self.damage) {
-            (Some(_), Some(damage)) if damage.is_broken => {
-                let words = format!(
-                    "{}: nothing can be built on such a journal. Put back a whole copy of the data directory, start hearth \
-                     and reconcile that",
-                    damage.words
-                );
-                gathered.reply(token, refused(&words));
-                return true;
+    /// A wish to leave safe mode needs to know what is wrong with the journal, and rows that can be relied upon.
+    fn prepare(&mut self, inputs: &mut [Input]) -> Result<(), WriteError> {
+        for input in inputs {
+            let Input::Owner { wish: OwnerWish::Reconcile { found }, .. } = input else { continue };
+            if self.state.halted.is_none() {
+                continue;
             }
-            (Some(_), None) => {
-                gathered.reply(
-                    token,
-                    refused("a rule was broken while hearth ran; start it again, so that the journal is read anew"),
-                );
-                return true;
-            }
-            (_, damage) => damage.as_ref().and_then(|damage| damage.lost),
-        };
-        if self.state.halted.is_some()
-            && let Err(error) = self.journal.reindex()
-        {
-            return self.fail(&error.to_string());
+            *found = match self.damage.take_if(|damage| !damage.is_broken) {
+                Some(damage) => {
+                    self.journal.begin_anew()?;
+                    Ok(damage.lost)
+                }
+                None => Err(self.no_way_out()),
+            };
         }
-        let is_over = self.state.halted.is_some();
-        let mut effects = Vec::new();
-        let input = Input::Owner { wish: OwnerWish::Reconcile { lost }, token };
-        step(&mut self.state, &self.journal, input, now_ms, &mut effects);
-        for effect in effects {
-            if let Err(words) = self.stage(effect, now_ms, gathered) {
-                return self.fail(&words);
-            }
+        Ok(())
+    }
+
+    fn no_way_out(&self) -> String {
+        match &self.damage {
+            Some(damage) => format!(
+                "{}: nothing can be built on such a journal. Put back a whole copy of the data directory, start hearth and \
+                 reconcile that",
+                damage.words
+            ),
+            None => "a rule was broken while hearth ran; start it again, so that the journal is read anew".to_owned(),
         }
-        if is_over && let Err(error) = self.journal.commit_anew() {
-            return self.fail(&error.to_string());
-        }
-        self.damage = None;
-        true
     }
 
     /// The room is closed: what could be done was done.
@@ -399,27 +376,12 @@ fn secret(seed: &Secret<[u8; 32]>, label: &[u8]) -> Secret<[u8; 32]> {
     Secret::new(secret)
 }
 
-/// Answers that a journal holds, for quick repeats.
-fn remember_answers(shared: &Shared, entry: &Entry) {
-    let answers: &[Answered] = match &entry.record {
-        Record::Done(done) => &done.answers,
-        Record::Answer { answered, .. } => std::slice::from_ref(answered),
-        _ => return remember_pending(shared, entry),
-    };
-    for answered in answers.iter().filter(|answered| answered.request.key.item == 0) {
+/// What a journal says of requests, for quick repeats.
+fn remember(shared: &Shared, entry: &Entry) {
+    remember_pending(shared, entry);
+    for answered in answers(&entry.record) {
         if let Some(event) = Event::from_bytes(Bytes::copy_from_slice(&answered.event)) {
-            shared.view.remember(answered.request.key.event, KnownAnswer::Answered(event));
+            remember_answer(shared, &answered.request, &event);
         }
-    }
-}
-
-fn remember_pending(shared: &Shared, entry: &Entry) {
-    let request = match &entry.record {
-        Record::Intent(intent) => &intent.request,
-        Record::Attach { request, .. } => request,
-        _ => return,
-    };
-    if request.key.item == 0 {
-        shared.view.remember(request.key.event, KnownAnswer::Pending);
     }
 }

@@ -80,7 +80,7 @@ fn replies(effects: &[Effect]) -> Vec<Result<(), ErrorCode>> {
 fn report(core: &mut Core, hash: PaymentHash, amount: u64, state: IncomingState) -> (Vec<Effect>, bool) {
     let token = core.token();
     let effects = core.step(Input::Incoming { incoming: Incoming { hash, amount: msat(amount), state }, token });
-    let is_noted = effects.contains(&Effect::Reply(token, Reply::Noted));
+    let is_noted = effects.contains(&Effect::Reply(token, Reply::Noted(true)));
     (effects, is_noted)
 }
 
@@ -346,7 +346,8 @@ fn in_safe_mode_no_report_is_acknowledged_and_nothing_is_decided() {
     let mut core = core();
     make(&mut core, 1, 1, Some(5_000)).unwrap();
     core.state.halted = Some("the anchor is gone".to_owned());
-    assert_eq!(report(&mut core, secret(1).hash(), 5_000, HELD), (Vec::new(), false));
+    let (effects, is_noted) = report(&mut core, secret(1).hash(), 5_000, HELD);
+    assert_eq!((records(&effects), effects.len(), is_noted), (0, 1, false));
     assert_eq!(replies(&cancel(&mut core, 1, 1)), [Err(ErrorCode::Internal)]);
 }
 

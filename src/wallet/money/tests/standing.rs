@@ -196,13 +196,13 @@ fn after_a_restoration_requests_from_before_are_refused_and_known_ones_are_not()
     let mut core = Core::with(&[(RICH, None)]);
     core.pay(request(0, 1), foreign(1, Some(5_000)), None);
     assert_eq!(
-        core.owner(OwnerWish::Reconcile { lost: None }),
+        core.owner(OwnerWish::Reconcile { found: Ok(None) }),
         Err(OwnerError::CannotReconcile("the wallet is not in safe mode; there is nothing to reconcile".to_owned()))
     );
     core.state.halted = Some("records are lost".to_owned());
     core.now_ms += 60_000;
     let token = core.token();
-    let effects = core.step(Input::Owner { wish: OwnerWish::Reconcile { lost: Some(3) }, token });
+    let effects = core.step(Input::Owner { wish: OwnerWish::Reconcile { found: Ok(Some(3)) }, token });
     assert!(matches!(&effects[0], Effect::Append { .. }));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Lookup(order) if order.hash == proof(1).hash())));
     let now_s = core.now_ms / 1_000;

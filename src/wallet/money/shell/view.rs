@@ -12,7 +12,7 @@ use super::super::budget::Spending;
 use super::super::payment::{Hold, Open, State};
 use super::super::record::Word;
 use super::super::types::{
-    ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, OpenHold, OpenPayment,
+    ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, OpenHold, OpenPayment, RequestKey,
     STATUS_ROWS_MAX, Status,
 };
 use crate::base::amount::Msat;
@@ -41,7 +41,7 @@ struct Connection {
 pub(in crate::wallet::money) struct View {
     accounts: RwLock<BTreeMap<AccountId, AccountView>>,
     connections: RwLock<BTreeMap<ConnectionId, Connection>>,
-    recent: Mutex<LruCache<EventId, KnownAnswer>>,
+    recent: Mutex<LruCache<RequestKey, KnownAnswer>>,
     invoices: Mutex<LruCache<String, Decoded>>,
     status: Mutex<Status>,
     next_connection: AtomicU32,
@@ -121,8 +121,8 @@ impl View {
         }
     }
 
-    pub(super) fn remember(&self, event: EventId, answer: KnownAnswer) {
-        self.recent.lock().put(event, answer);
+    pub(super) fn remember(&self, request: RequestKey, answer: KnownAnswer) {
+        self.recent.lock().put(request, answer);
     }
 
     pub(super) fn alarm(&self, words: &str) {
@@ -147,10 +147,10 @@ impl View {
     }
 
     pub(in crate::wallet::money) fn request_answer(&self, event: &EventId) -> Option<KnownAnswer> {
-        self.recent.lock().get(event).cloned()
+        self.recent.lock().get(&RequestKey { event: *event, item: 0 }).cloned()
     }
 
-    pub(in crate::wallet::money) fn recent_answers(&self, since_s: u64) -> Vec<(EventId, Event)> {
+    pub(in crate::wallet::money) fn recent_answers(&self, since_s: u64) -> Vec<(RequestKey, Event)> {
         let recent = self.recent.lock();
         let fresh = recent.iter().filter_map(|(request, answer)| match answer {
             KnownAnswer::Answered(event) if event.created_at() >= since_s => Some((*request, event.clone())),

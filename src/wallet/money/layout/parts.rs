@@ -54,7 +54,7 @@ const METHODS: [Method; 10] = [
 ];
 
 /// Error codes by their number on disk: only ever appended to.
-const CODES: [ErrorCode; 12] = [
+const CODES: [ErrorCode; 15] = [
     ErrorCode::RateLimited,
     ErrorCode::NotImplemented,
     ErrorCode::InsufficientBalance,
@@ -67,6 +67,9 @@ const CODES: [ErrorCode; 12] = [
     ErrorCode::PaymentFailed,
     ErrorCode::NotFound,
     ErrorCode::BadRequest,
+    ErrorCode::UnsupportedPaymentInstruction,
+    ErrorCode::UnsupportedNetwork,
+    ErrorCode::FeeLimitExceeded,
 ];
 
 /// Renewals by their number on disk: only ever appended to.

@@ -4,7 +4,7 @@
 //! disk is printed once, before the queries. Queries are measured in CPU time of the reading thread, which says the same on a
 //! busy machine; writes in wall time, because they wait for the disk.
 
-#![expect(missing_docs, clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark")]
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -89,7 +89,7 @@ fn append(store: &Store, events: &[Event], window: usize) -> Duration {
 }
 
 fn run(store: &Store, filters: &Arc<[Filter]>) -> usize {
-    let mut scan = store.scan(Arc::clone(filters), ScanLimits::default(), u64::MAX).unwrap();
+    let mut scan = store.scan(Arc::clone(filters), &ScanLimits::default()).unwrap();
     let mut bytes = 0;
     let mut emit = |event: Event| {
         bytes += event.json().len();

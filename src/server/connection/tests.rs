@@ -48,7 +48,7 @@ impl Storage for Nothing {
         done(Appended::Stored { seq: 1 });
     }
 
-    fn scan(&self, filters: Arc<[Filter]>, _: ScanLimits, _: u64) -> Result<Box<dyn Query>, Unreadable> {
+    fn scan(&self, filters: Arc<[Filter]>, _: ScanLimits) -> Result<Box<dyn Query>, Unreadable> {
         let asked = |filter: &Filter| filter.kinds.as_deref() == Some(&[PANIC_KIND]);
         assert!(!filters.iter().any(asked), "as the test wants");
         Ok(Box::new(Empty))
@@ -62,6 +62,10 @@ impl Storage for Nothing {
 struct Empty;
 
 impl Query for Empty {
+    fn at_seq(&self) -> u64 {
+        0
+    }
+
     fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         Ok(Step::Done)
     }

@@ -113,6 +113,7 @@ impl Bench {
                 description: Some("a cup of coffee".to_owned()),
                 description_hash: None,
                 expiry_s: None,
+                hold: None,
                 metadata: None,
             };
             let tell = tell.clone();

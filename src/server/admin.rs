@@ -342,7 +342,11 @@ fn owner_status(error: &OwnerError) -> Status {
         OwnerError::NameTaken(_) => Status::already_exists(words),
         OwnerError::Busy => Status::unavailable(words),
         OwnerError::Failed => Status::internal(words),
-        OwnerError::SafeMode(_) | OwnerError::NotEnough { .. } | OwnerError::TooMany(_) => Status::failed_precondition(words),
+        OwnerError::SafeMode(_)
+        | OwnerError::NodeBalance
+        | OwnerError::CannotReconcile(_)
+        | OwnerError::NotEnough { .. }
+        | OwnerError::TooMany(_) => Status::failed_precondition(words),
         OwnerError::BadName | OwnerError::BadAmount | OwnerError::BadConnection(_) => Status::invalid_argument(words),
     }
 }

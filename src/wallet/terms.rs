@@ -60,6 +60,10 @@ pub enum Method {
     MakeHoldInvoice,
     /// `receive` (extension 321).
     Receive,
+    /// `settle_hold_invoice`
+    SettleHoldInvoice,
+    /// `cancel_hold_invoice`
+    CancelHoldInvoice,
 }
 
 impl Method {
@@ -74,6 +78,8 @@ impl Method {
             Self::MakeInvoice => "make_invoice",
             Self::MakeHoldInvoice => "make_hold_invoice",
             Self::Receive => "receive",
+            Self::SettleHoldInvoice => "settle_hold_invoice",
+            Self::CancelHoldInvoice => "cancel_hold_invoice",
         }
     }
 }

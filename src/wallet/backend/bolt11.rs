@@ -8,7 +8,7 @@ use lightning_invoice::{
 };
 use secp256k1::{SECP256K1, SecretKey};
 
-use super::{Network, NewInvoice};
+use super::{Network, NewHoldInvoice, NewInvoice};
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash};
 
@@ -138,19 +138,68 @@ fn currency(network: Network) -> Currency {
     }
 }
 
+/// What an invoice says.
+#[derive(Clone, Debug)]
+pub struct Draft<'a> {
+    /// `None` leaves it to the payer.
+    pub amount: Option<Msat>,
+    /// What for.
+    pub description: &'a str,
+    /// Goes into the invoice instead of the description.
+    pub description_hash: Option<Hex32>,
+    /// Seconds.
+    pub expiry_s: u64,
+    /// Now, unix seconds.
+    pub now_s: u64,
+    /// Names it.
+    pub hash: PaymentHash,
+    /// Blocks that the last hop must leave.
+    pub min_final_cltv_blocks: u64,
+}
+
+impl<'a> From<&'a NewInvoice> for Draft<'a> {
+    fn from(order: &'a NewInvoice) -> Self {
+        Self {
+            amount: order.amount,
+            description: &order.description,
+            description_hash: order.description_hash,
+            expiry_s: order.expiry_s,
+            now_s: order.now_s,
+            hash: order.preimage.hash(),
+            min_final_cltv_blocks: MIN_FINAL_CLTV_BLOCKS,
+        }
+    }
+}
+
+impl<'a> From<&'a NewHoldInvoice> for Draft<'a> {
+    fn from(order: &'a NewHoldInvoice) -> Self {
+        Self {
+            amount: order.amount,
+            description: &order.description,
+            description_hash: order.description_hash,
+            expiry_s: order.expiry_s,
+            now_s: order.now_s,
+            hash: order.hash,
+            min_final_cltv_blocks: order.min_cltv_expiry_delta.map_or(MIN_FINAL_CLTV_BLOCKS, u64::from),
+        }
+    }
+}
+
 /// Writes an invoice and signs it with the node key. The text is lower case.
-pub fn encode(network: Network, key: &SecretKey, secret: [u8; 32], order: &NewInvoice) -> Result<String, String> {
+pub fn encode(network: Network, key: &SecretKey, secret: [u8; 32], order: &Draft<'_>) -> Result<String, String> {
     let description = match order.description_hash {
         Some(hash) => Bolt11InvoiceDescription::Hash(invoice_hash(&hash)?),
-        None => Bolt11InvoiceDescription::Direct(Description::new(order.description.clone()).map_err(|error| error.to_string())?),
+        None => {
+            Bolt11InvoiceDescription::Direct(Description::new(order.description.to_owned()).map_err(|error| error.to_string())?)
+        }
     };
     let mut builder = InvoiceBuilder::new(currency(network))
         .invoice_description(description)
-        .payment_hash(invoice_hash(&order.preimage.hash())?.0)
+        .payment_hash(invoice_hash(&order.hash)?.0)
         .payment_secret(PaymentSecret(secret))
         .duration_since_epoch(Duration::from_secs(order.now_s))
         .expiry_time(Duration::from_secs(order.expiry_s))
-        .min_final_cltv_expiry_delta(MIN_FINAL_CLTV_BLOCKS)
+        .min_final_cltv_expiry_delta(order.min_final_cltv_blocks)
         .basic_mpp();
     if let Some(amount) = order.amount {
         builder = builder.amount_milli_satoshis(amount.get());
@@ -178,7 +227,7 @@ mod tests {
             now_s: 1_700_000_000,
             preimage: Preimage([7; 32]),
         };
-        encode(network, &SecretKey::from_slice(&[9; 32]).unwrap(), [3; 32], &order).unwrap()
+        encode(network, &SecretKey::from_slice(&[9; 32]).unwrap(), [3; 32], &Draft::from(&order)).unwrap()
     }
 
     #[test]

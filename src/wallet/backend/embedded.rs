@@ -10,11 +10,12 @@ use secp256k1::{PublicKey, SECP256K1, SecretKey};
 use sha2::Sha256;
 
 use super::{
-    Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, Network, NewInvoice, SendOrder,
-    SendResult, bolt11,
+    Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, Network, NewHoldInvoice,
+    NewInvoice, SendOrder, SendResult, SignedMessage, bolt11, sign,
 };
-use crate::base::hex32::Hex32;
+use crate::base::hex32::{Hex32, PaymentHash};
 use crate::base::secret::Secret;
+use crate::wallet::terms::Preimage;
 
 /// Why a foreign invoice cannot be paid.
 const OUTSIDE: &str = "this wallet settles only inside its own hearth: the invoice is somebody else's, and no Lightning node is \
@@ -64,13 +65,18 @@ impl Embedded {
         Ok(Self { key, info })
     }
 
-    /// Payment secrets (BOLT 11 `s`) follow from the node key and the preimage, so the same order gives the same invoice.
-    fn payment_secret(&self, order: &NewInvoice) -> [u8; 32] {
+    /// Payment secrets (BOLT 11 `s`) follow from the node key and what names the order, so the same order gives the same invoice.
+    fn payment_secret(&self, label: &[u8], name: &[u8; 32]) -> [u8; 32] {
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.key.secret_bytes())
             .unwrap_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()));
-        mac.update(b"hearth payment secret");
-        mac.update(&order.preimage.0);
+        mac.update(label);
+        mac.update(name);
         mac.finalize().into_bytes().into()
+    }
+
+    fn invoice(&self, secret: [u8; 32], order: &bolt11::Draft<'_>) -> Result<MadeInvoice, BackendError> {
+        let text = bolt11::encode(self.info.network, &self.key, secret, order).map_err(BackendError)?;
+        Ok(MadeInvoice { bolt11: text, hash: order.hash, expires_at_s: order.now_s.saturating_add(order.expiry_s) })
     }
 }
 
@@ -88,7 +94,8 @@ impl fmt::Debug for Embedded {
 
 impl Backend for Embedded {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { refuses_second: true, ..Capabilities::default() }
+        // Hold invoices between its own accounts are the wallet's business; this back end only writes the text.
+        Capabilities { refuses_second: true, hold_invoices: true, sign_message: true, ..Capabilities::default() }
     }
 
     fn info(&self) -> Info {
@@ -105,15 +112,27 @@ impl Backend for Embedded {
     }
 
     fn make_invoice(&self, order: NewInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
-        let secret = self.payment_secret(&order);
-        let made = bolt11::encode(self.info.network, &self.key, secret, &order)
-            .map(|text| MadeInvoice {
-                bolt11: text,
-                hash: order.preimage.hash(),
-                expires_at_s: order.now_s.saturating_add(order.expiry_s),
-            })
-            .map_err(BackendError);
-        done(made);
+        let secret = self.payment_secret(b"hearth payment secret", &order.preimage.0);
+        done(self.invoice(secret, &bolt11::Draft::from(&order)));
+    }
+
+    fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
+        let secret = self.payment_secret(b"hearth hold payment secret", &order.hash.0);
+        done(self.invoice(secret, &bolt11::Draft::from(&order)));
+    }
+
+    fn settle_hold(&self, _preimage: Preimage, done: Answer<Result<(), BackendError>>) {
+        done(Err(BackendError("no money from outside ever waits here".to_owned())));
+    }
+
+    fn cancel_hold(&self, _hash: PaymentHash, done: Answer<Result<(), BackendError>>) {
+        // Nobody outside could ever pay it.
+        done(Ok(()));
+    }
+
+    fn sign_message(&self, message: String, done: Answer<Result<SignedMessage, BackendError>>) {
+        let signature = sign::lightning_message(&self.key, &message);
+        done(Ok(SignedMessage { message, signature }));
     }
 }
 
@@ -122,6 +141,25 @@ mod tests {
     use super::*;
     use crate::base::amount::Msat;
     use crate::wallet::terms::Preimage;
+
+    #[test]
+    fn a_hold_invoice_carries_the_hash_that_was_given() {
+        let backend = Embedded::new(&Secret::new([5; 32]), &Config::default()).unwrap();
+        let hash = Preimage([9; 32]).hash();
+        let order = NewHoldInvoice {
+            amount: Msat::new(7_000).ok(),
+            description: "later".to_owned(),
+            description_hash: None,
+            expiry_s: 60,
+            now_s: 1_800_000_000,
+            hash,
+            min_cltv_expiry_delta: Some(144),
+        };
+        let (send, made) = std::sync::mpsc::channel();
+        backend.make_hold_invoice(order, Box::new(move |made| send.send(made.unwrap()).unwrap()));
+        let decoded = bolt11::decode(&made.recv().unwrap().bolt11).unwrap();
+        assert_eq!((decoded.hash, decoded.amount), (hash, Msat::new(7_000).ok()));
+    }
 
     #[test]
     fn the_same_order_gives_the_same_invoice_and_nothing_is_sent() {

@@ -6,6 +6,7 @@
 
 pub mod bolt11;
 pub mod embedded;
+pub mod sign;
 
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash};
@@ -74,6 +75,38 @@ pub struct Capabilities {
     pub keysend: bool,
     /// Signing a message with the node key.
     pub sign_message: bool,
+    /// The account `main` is the node's own money: see [`Backend::node_balance`].
+    pub node_balance: bool,
+}
+
+/// A custom record that travels with a keysend payment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlvRecord {
+    /// Its type; at least 65,536.
+    pub kind: u64,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// What is paid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SendTarget {
+    /// A BOLT 11 invoice.
+    Invoice {
+        /// Its text, lower case.
+        bolt11: String,
+        /// Whether it has an amount (then it must not be given again).
+        has_amount: bool,
+    },
+    /// A node, without an invoice.
+    Keysend {
+        /// Its public key: 66 lower-case hex digits.
+        payee: String,
+        /// What the payee gets as proof; the payment's hash is that of it. It travels in record 5482373484, which the back end adds.
+        preimage: Preimage,
+        /// Further records, by rising type.
+        records: Vec<TlvRecord>,
+    },
 }
 
 /// One payment to be made. It is on disk before the back end sees it.
@@ -83,12 +116,10 @@ pub struct SendOrder {
     pub attempt: u64,
     /// Names the payment.
     pub hash: PaymentHash,
-    /// The invoice.
-    pub bolt11: String,
+    /// What is paid.
+    pub target: SendTarget,
     /// What the payee gets: equal to the invoice's amount where it has one.
     pub amount: Msat,
-    /// Whether the invoice has an amount (then it must not be given again).
-    pub invoice_has_amount: bool,
     /// Most that it may cost on top.
     pub fee_max: Msat,
 }
@@ -98,7 +129,7 @@ pub struct SendOrder {
 pub enum SendResult {
     /// The payee has it.
     Settled {
-        /// The proof.
+        /// The proof. A back end that says "settled" without one gives zeros: they prove nothing, and that is what is seen.
         preimage: Preimage,
         /// What it cost on top.
         fee: Msat,
@@ -158,6 +189,25 @@ pub struct NewInvoice {
     pub preimage: Preimage,
 }
 
+/// A hold invoice to be made: its preimage is with somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewHoldInvoice {
+    /// `None` leaves it to the payer.
+    pub amount: Option<Msat>,
+    /// What for.
+    pub description: String,
+    /// Goes into the invoice instead of the description.
+    pub description_hash: Option<Hex32>,
+    /// Seconds.
+    pub expiry_s: u64,
+    /// Now, unix seconds.
+    pub now_s: u64,
+    /// Names it.
+    pub hash: PaymentHash,
+    /// Blocks that the last hop must leave; the back end's default where missing.
+    pub min_cltv_expiry_delta: Option<u32>,
+}
+
 /// An invoice that was made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MadeInvoice {
@@ -169,13 +219,48 @@ pub struct MadeInvoice {
     pub expires_at_s: u64,
 }
 
+/// What became of an invoice made here, by a payment from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IncomingState {
+    /// The money is the node's.
+    Settled {
+        /// The proof that the payer has, where the back end tells it.
+        preimage: Option<Preimage>,
+    },
+    /// The money of a hold invoice has arrived and waits.
+    Held {
+        /// Block height at which it goes back by itself.
+        settle_deadline: Option<u32>,
+    },
+    /// A hold invoice is over: its money went back, or none can come any more.
+    Canceled,
+}
+
 /// Money that came in from outside for an invoice made here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Incoming {
     /// Names the invoice.
     pub hash: PaymentHash,
-    /// What arrived.
+    /// What arrived (zero where nothing did).
     pub amount: Msat,
+    /// What became of it.
+    pub state: IncomingState,
+}
+
+/// Called after a report is durable: a back end moves its cursor then, never before. Dropped without a call where the report
+/// could not be written (safe mode, a failed disk): it must be made again at the next start.
+pub type Ack = Box<dyn FnOnce() + Send>;
+
+/// Takes reports of incoming money, from any thread; never blocks.
+pub type Report = Box<dyn Fn(Incoming, Ack) + Send + Sync>;
+
+/// A message signed with the node key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignedMessage {
+    /// The message.
+    pub message: String,
+    /// The signature, in the back end's own text form (zbase32 for Lightning nodes).
+    pub signature: String,
 }
 
 /// Why a back end did not do something that moves no money.
@@ -183,9 +268,15 @@ pub struct Incoming {
 #[error("{0}")]
 pub struct BackendError(pub String);
 
+impl BackendError {
+    fn cannot(what: &str) -> Self {
+        Self(format!("this back end cannot {what}"))
+    }
+}
+
 /// A back end. Every method returns at once.
 pub trait Backend: Send + Sync {
-    /// What it can do.
+    /// What it can do. Does not change while hearth runs.
     fn capabilities(&self) -> Capabilities;
 
     /// Who the node is, from memory.
@@ -199,15 +290,47 @@ pub trait Backend: Send + Sync {
     /// Makes a payment. Exactly one result, whenever it is known; a result that never comes is looked up.
     fn send(&self, order: SendOrder, done: Answer<SendResult>);
 
-    /// Asks about a payment made with the given invoice.
+    /// Asks about a payment that was ordered before.
     fn lookup(&self, order: LookupOrder, done: Answer<LookupResult>);
 
     /// Makes an invoice. Asked twice with one preimage, it may give the same invoice or another text for the same hash.
     fn make_invoice(&self, order: NewInvoice, done: Answer<Result<MadeInvoice, BackendError>>);
 
     /// Tells the back end where to report money that comes in. Called once, before anything else. At least once for each
-    /// settlement, also for those that happened while hearth was away.
-    fn on_incoming(&self, report: Box<dyn Fn(Incoming) + Send + Sync>) {
+    /// settlement, hold and cancellation, also for those that happened while hearth was away, until it was acknowledged.
+    /// Invoices of the node that hearth did not make may be reported; they are acknowledged and ignored.
+    fn on_incoming(&self, report: Report) {
         drop(report);
+    }
+
+    /// Makes a hold invoice. Asked twice with one hash, it may give the same invoice or another text for the same hash.
+    fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
+        drop(order);
+        done(Err(BackendError::cannot("make hold invoices")));
+    }
+
+    /// Takes the money of a hold invoice. Repeated until it says `Ok` or reports [`IncomingState::Settled`] or
+    /// [`IncomingState::Canceled`]; for one that is settled already it says `Ok`.
+    fn settle_hold(&self, preimage: Preimage, done: Answer<Result<(), BackendError>>) {
+        let _ = preimage;
+        done(Err(BackendError::cannot("settle hold invoices")));
+    }
+
+    /// Gives the money of a hold invoice back and lets nobody pay it any more. Repeated until it says `Ok`; for one that is over
+    /// already, or that it has never heard of, it says `Ok`. May be asked of an ordinary invoice that was paid inside.
+    fn cancel_hold(&self, hash: PaymentHash, done: Answer<Result<(), BackendError>>) {
+        let _ = hash;
+        done(Err(BackendError::cannot("cancel hold invoices")));
+    }
+
+    /// Signs a message with the node key.
+    fn sign_message(&self, message: String, done: Answer<Result<SignedMessage, BackendError>>) {
+        drop(message);
+        done(Err(BackendError::cannot("sign messages")));
+    }
+
+    /// What the node can spend over Lightning, from memory. `None`: not known now, or no node.
+    fn node_balance(&self) -> Option<Msat> {
+        None
     }
 }

@@ -14,6 +14,7 @@ pub fn run(money: &Money, request: RequestRef, make: MakeInvoice, on: On<Result<
         description: make.description,
         description_hash: make.description_hash,
         expiry_s: make.expiry_s,
+        hold: None,
         metadata: make.metadata,
     };
     money.make_invoice(order, on);

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::shell::{Command, Room};
 use super::types::{
-    AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, InvoiceOrder, KnownAnswer, ListQuery, On, OwnerError, Page,
-    PayOrder, PayReply, Refusal, Selector, Status, Transaction, Viewer,
+    AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, ErrorCode, Held, InvoiceOrder, KnownAnswer, ListQuery, On,
+    OwnerError, Page, PayOrder, PayReply, Preimage, Reconciled, Refusal, RequestRef, Selector, Settled, Status, Transaction,
+    Viewer,
 };
 use super::{OpenError, Parts, ReadError};
 use crate::base::amount::Msat;
-use crate::base::hex32::EventId;
+use crate::base::hex32::{EventId, PaymentHash};
 use crate::protocol::event::Event;
-use crate::wallet::backend::Info;
+use crate::wallet::backend::{Capabilities, Info, SignedMessage};
 
 /// The wallet's money. Cheap to clone; all clones talk to the same thread.
 #[derive(Clone)]
@@ -36,6 +37,25 @@ impl Money {
         self.0.submit(Command::MakeInvoice(order, on));
     }
 
+    /// Takes the money of a hold invoice: only the connection that made it may, and only once it was paid. The decision is durable
+    /// before the back end is told; `on` is called when the money is booked, or with an error while the back end cannot be
+    /// reached (it is told again and again; asking again attaches to it).
+    pub fn settle_hold(&self, request: RequestRef, preimage: Preimage, on: On<Result<(), Refusal>>) {
+        drop((request, preimage));
+        on(Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not settle hold invoices yet")));
+    }
+
+    /// Gives the money of a hold invoice back, or lets nobody pay it any more. As [`Money::settle_hold`].
+    pub fn cancel_hold(&self, request: RequestRef, hash: PaymentHash, on: On<Result<(), Refusal>>) {
+        drop((request, hash));
+        on(Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not cancel hold invoices yet")));
+    }
+
+    /// Signs a message with the node key. Does not touch the journal; `on` may be called on a thread of the back end.
+    pub fn sign_message(&self, message: String, on: On<Result<SignedMessage, Refusal>>) {
+        self.0.sign_message(message, on);
+    }
+
     /// One transaction, as the viewer may see it. Reads the disk; does not wait for the money thread.
     pub fn lookup(&self, viewer: Viewer, selector: &Selector) -> Result<Option<Transaction>, ReadError> {
         self.0.lookup(viewer, selector)
@@ -44,6 +64,23 @@ impl Money {
     /// A page of transactions, newest first. Reads the disk; does not wait for the money thread.
     pub fn list(&self, viewer: Viewer, query: &ListQuery) -> Result<Page, ReadError> {
         self.0.list(viewer, query)
+    }
+
+    /// What was settled since a moment, in order, from the journal; the newest [`super::types::NEWS_MAX`]. The same news as
+    /// [`AnswerSigner::settled`](super::types::AnswerSigner::settled), for what has to be told again after a restart.
+    pub fn settled_since(&self, since_s: u64) -> Result<Vec<Settled>, ReadError> {
+        self.0.settled_since(since_s)
+    }
+
+    /// The same for hold invoices that were paid ([`AnswerSigner::held`](super::types::AnswerSigner::held)).
+    pub fn held_since(&self, since_s: u64) -> Result<Vec<Held>, ReadError> {
+        self.0.held_since(since_s)
+    }
+
+    /// All transactions of an account, or of all, oldest first; `each` ends it by `false`. Reads the disk as it goes, from the
+    /// state at its beginning.
+    pub fn export(&self, account: Option<AccountId>, each: &mut dyn FnMut(Transaction) -> bool) -> Result<(), ReadError> {
+        self.0.export(account, each)
     }
 
     /// What the account can spend now: its balance without what is held. Memory only.
@@ -112,6 +149,20 @@ impl Money {
     /// Ends the suspension of a connection.
     pub fn resume(&self, connection: ConnectionId, on: On<Result<(), OwnerError>>) {
         self.0.submit(Command::Resume(connection, on));
+    }
+
+    /// Leaves safe mode after the operator has said that the data directory is the right one: a record is written that says from
+    /// where on the journal counts, the anchor is written anew, payment requests from before are refused from then on, and the back
+    /// end is asked about every payment without an outcome. A journal that is damaged in its middle stays in safe mode.
+    pub fn reconcile(&self, on: On<Result<Reconciled, OwnerError>>) {
+        on(Err(OwnerError::CannotReconcile(
+            "this wallet cannot leave safe mode yet; put the whole data directory back".to_owned(),
+        )));
+    }
+
+    /// What the back end can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
     }
 
     /// A number that no connection had before. Each call gives another one.

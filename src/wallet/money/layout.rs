@@ -173,7 +173,7 @@ fn read_request(from: &mut Reader<'_>) -> Option<RequestRef> {
 }
 
 /// Methods by their number on disk: only ever appended to.
-const METHODS: [Method; 8] = [
+const METHODS: [Method; 10] = [
     Method::PayInvoice,
     Method::MultiPayInvoice,
     Method::PayKeysend,
@@ -182,6 +182,8 @@ const METHODS: [Method; 8] = [
     Method::MakeInvoice,
     Method::MakeHoldInvoice,
     Method::Receive,
+    Method::SettleHoldInvoice,
+    Method::CancelHoldInvoice,
 ];
 
 /// Error codes by their number on disk: only ever appended to.

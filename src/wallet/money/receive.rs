@@ -10,7 +10,7 @@ use super::types::{
     AccountId, DESCRIPTION_BYTES_MAX, ErrorCode, InvoiceOrder, Preimage, Refusal, RequestKey, Transaction, Viewer,
 };
 use crate::base::amount::Msat;
-use crate::wallet::backend::{Incoming, MadeInvoice, NewInvoice};
+use crate::wallet::backend::{Incoming, IncomingState, MadeInvoice, NewInvoice};
 
 /// How long a back end may take to make an invoice before the client is told that it did not.
 const MAKE_PATIENCE_MS: u64 = 30_000;
@@ -93,6 +93,9 @@ fn checked(state: &State, order: &InvoiceOrder, preimage: Preimage, now_ms: u64)
     if expiry_s > state.limits.invoice_expiry_max_s {
         let words = format!("an invoice lives at most {} s", state.limits.invoice_expiry_max_s);
         return Err(Refusal::new(ErrorCode::Other, words));
+    }
+    if order.hold.is_some() {
+        return Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not make hold invoices yet"));
     }
     let amount = order.amount.filter(|amount| *amount > Msat::ZERO);
     let description_hash = order.description_hash;
@@ -179,6 +182,9 @@ pub(super) fn give_up(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
 
 /// Money came in from outside: booked once for an invoice made here, whatever its age. Other invoices of the node are not ours.
 pub(super) fn incoming(state: &mut State, rows: &dyn Rows, incoming: &Incoming, now_ms: u64, out: &mut Vec<Effect>) {
+    if !matches!(incoming.state, IncomingState::Settled { .. }) {
+        return;
+    }
     match rows.invoice(&incoming.hash) {
         Err(error) => out.push(Effect::Alarm(error.to_string())),
         Ok(Some(row)) if row.paid.is_none() => {

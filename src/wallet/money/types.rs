@@ -2,9 +2,13 @@
 //!
 //! Amounts are msat, times on the outside are unix seconds. Nothing here moves money.
 
+mod owner;
+pub use owner::*;
+
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash};
 use crate::protocol::event::Event;
+pub use crate::wallet::backend::TlvRecord;
 pub use crate::wallet::terms::{AccountId, ConnectionId, ErrorCode, Method, Preimage, Refusal, RequestKey, RequestRef, Scheme};
 
 /// Called exactly once with the result, on the money thread: it must be short and must not block.
@@ -20,7 +24,23 @@ pub enum PayTarget {
         /// `params.amount`.
         amount: Option<Msat>,
     },
+    /// A node, without an invoice.
+    Keysend {
+        /// Its public key: 66 hex digits, as the client sent it.
+        payee: String,
+        /// What it gets.
+        amount: Msat,
+        /// The client's own preimage. `None`: it follows from the wallet seed and the request, so that a repeat has the same.
+        preimage: Option<Preimage>,
+        /// Custom records: at most [`TLV_RECORDS_MAX`] with [`TLV_BYTES_MAX`] bytes of values in all.
+        records: Vec<TlvRecord>,
+    },
 }
+
+/// Most custom records of a keysend payment.
+pub const TLV_RECORDS_MAX: usize = 32;
+/// Most bytes in all values of its custom records together: what fits into an onion with room for the route.
+pub const TLV_BYTES_MAX: usize = 768;
 
 /// A wish to pay, from a connection that may use the method. Everything about money is checked by the money room.
 #[derive(Clone, Debug)]
@@ -82,11 +102,21 @@ pub trait AnswerSigner: Send + Sync {
     fn settled(&self, settled: &Settled) {
         let _ = settled;
     }
+
+    /// The money of a hold invoice has arrived and waits for its maker's word (`hold_invoice_accepted`). After the commit, on the
+    /// money thread.
+    fn held(&self, held: &Held) {
+        let _ = held;
+    }
 }
 
 /// A transaction that was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
+    /// The record that settled it: rises, and names this news together with the direction.
+    pub seq: u64,
+    /// When, unix seconds: the time of that record.
+    pub at_s: u64,
     /// Received or paid.
     pub direction: Direction,
     /// Whose money.
@@ -95,6 +125,37 @@ pub struct Settled {
     pub connection: ConnectionId,
     /// Names it.
     pub hash: PaymentHash,
+}
+
+/// A hold invoice that was paid and waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The record that says so.
+    pub seq: u64,
+    /// When, unix seconds: the time of that record.
+    pub at_s: u64,
+    /// Whose invoice.
+    pub account: AccountId,
+    /// Who made it, and alone may settle or cancel it.
+    pub connection: ConnectionId,
+    /// Names it.
+    pub hash: PaymentHash,
+    /// Of the invoice, unix seconds; it limits the start of a payment, not how long it is held.
+    pub expires_at_s: u64,
+    /// Block height at which the money goes back by itself; `None` for a payment inside this hearth.
+    pub settle_deadline: Option<u32>,
+}
+
+/// Most news that [`super::Money::settled_since`] and [`super::Money::held_since`] give: the newest.
+pub const NEWS_MAX: usize = 10_000;
+
+/// What makes an invoice a hold invoice: its preimage is with the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldTerms {
+    /// The hash that the client gives.
+    pub hash: PaymentHash,
+    /// Blocks that the last hop must leave.
+    pub min_cltv_expiry_delta: Option<u32>,
 }
 
 /// A wish for an invoice.
@@ -110,6 +171,8 @@ pub struct InvoiceOrder {
     pub description_hash: Option<Hex32>,
     /// Seconds until it can no longer be paid; the default of the configuration where missing.
     pub expiry_s: Option<u64>,
+    /// Makes it a hold invoice.
+    pub hold: Option<HoldTerms>,
     /// `params.metadata` as JSON text, at most [`METADATA_CHARS_MAX`] characters (dropped above).
     pub metadata: Option<String>,
 }
@@ -147,7 +210,7 @@ pub enum TransactionState {
     Accepted,
     /// An invoice that nobody paid in time.
     Expired,
-    /// A payment that failed for certain.
+    /// A payment that failed for certain, or a hold invoice that was cancelled.
     Failed,
 }
 
@@ -177,7 +240,7 @@ pub struct Transaction {
     pub account: AccountId,
     /// The connection that asked for it.
     pub connection: ConnectionId,
-    /// The BOLT 11 text.
+    /// The BOLT 11 text; none for a payment without an invoice.
     pub invoice: Option<String>,
     /// From the invoice or the order.
     pub description: Option<String>,
@@ -256,126 +319,6 @@ pub struct Page {
     pub total: Option<u64>,
 }
 
-/// When a budget is whole again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Renewal {
-    /// Never.
-    #[default]
-    Never,
-    /// At midnight.
-    Daily,
-    /// On Monday at midnight.
-    Weekly,
-    /// On the first of the month at midnight.
-    Monthly,
-    /// On the first of January at midnight.
-    Yearly,
-}
-
-impl Renewal {
-    /// The name on the wire and at the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Never => "never",
-            Self::Daily => "daily",
-            Self::Weekly => "weekly",
-            Self::Monthly => "monthly",
-            Self::Yearly => "yearly",
-        }
-    }
-
-    /// The renewal of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Never, Self::Daily, Self::Weekly, Self::Monthly, Self::Yearly].into_iter().find(|one| one.as_str() == name)
-    }
-}
-
-/// How much a connection may spend, fees included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Per period.
-    pub amount: Msat,
-    /// The period.
-    pub renewal: Renewal,
-    /// IANA name (`Europe/Vienna`) or `UTC`: where midnight is. Checked by [`super::period::zone_exists`].
-    pub time_zone: String,
-}
-
-/// What a connection may do with money. Method lists, keys and names are the business of `access`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionRules {
-    /// The account it spends from and receives into.
-    pub account: AccountId,
-    /// `None`: as much as the account has.
-    pub budget: Option<Budget>,
-    /// Most for one payment, fees not counted.
-    pub payment_max: Option<Msat>,
-    /// `false` once revoked: no new payment, no new invoice; what is under way ends as it must.
-    pub active: bool,
-}
-
-/// A connection as the wallet stores it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionRow {
-    /// Its number.
-    pub id: ConnectionId,
-    /// What it may do with money.
-    pub rules: ConnectionRules,
-    /// The rest, written and read by `access` only; at most [`CONNECTION_BYTES_MAX`] bytes.
-    pub data: Vec<u8>,
-}
-
-/// Most opaque bytes in a connection's record.
-pub const CONNECTION_BYTES_MAX: usize = 16_384;
-
-/// `get_budget`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BudgetView {
-    /// Per period.
-    pub total: Msat,
-    /// Settled in this period, fees included.
-    pub settled: Msat,
-    /// Held for payments under way that began in this period.
-    pub held: Msat,
-    /// When it is whole again, unix seconds.
-    pub renews_at_s: Option<u64>,
-    /// The period.
-    pub renewal: Renewal,
-}
-
-impl BudgetView {
-    /// Settled and held: what no new payment may use.
-    pub fn used(&self) -> Msat {
-        self.settled.checked_add(self.held).unwrap_or(Msat::MAX)
-    }
-
-    /// What is left.
-    pub fn left(&self) -> Msat {
-        self.total.saturating_sub(self.used())
-    }
-}
-
-/// An account as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountView {
-    /// Its number.
-    pub id: AccountId,
-    /// Its name.
-    pub name: String,
-    /// What the ledger says. Negative only after a back end took more than it was allowed to (alarm).
-    pub balance_msat: i128,
-    /// Held for payments under way.
-    pub held: Msat,
-}
-
-impl AccountView {
-    /// What can be spent now.
-    pub fn spendable(&self) -> Msat {
-        let free = self.balance_msat - i128::from(self.held.get());
-        u64::try_from(free).ok().and_then(|msat| Msat::new(msat).ok()).unwrap_or(Msat::ZERO)
-    }
-}
-
 /// What is known of a request without asking the disk.
 #[derive(Clone, Debug)]
 pub enum KnownAnswer {
@@ -384,66 +327,3 @@ pub enum KnownAnswer {
     /// The answer, byte for byte as it was and will be.
     Answered(Event),
 }
-
-/// The state of the money room, for the owner.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Why nothing is paid, and what to do; `None` in good times.
-    pub safe_mode: Option<String>,
-    /// Payments under way.
-    pub in_flight: usize,
-    /// Invoices that can be paid now.
-    pub open_invoices: usize,
-    /// Last sequence number of the journal.
-    pub seq: u64,
-    /// Alarms since start, newest last; at most [`ALARMS_MAX`].
-    pub alarms: Vec<String>,
-    /// Connections that were suspended by an alarm.
-    pub suspended: Vec<ConnectionId>,
-}
-
-/// Most alarms that are kept to be shown.
-pub const ALARMS_MAX: usize = 100;
-
-/// Why an owner's wish was not done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OwnerError {
-    /// There is no such account.
-    #[error("there is no such account")]
-    NoAccount,
-    /// The name is taken.
-    #[error("an account named \"{0}\" exists")]
-    NameTaken(String),
-    /// The name is empty, too long or has control characters.
-    #[error("an account's name has 1 to {ACCOUNT_NAME_BYTES_MAX} bytes and no control characters")]
-    BadName,
-    /// More accounts or connections than there may be.
-    #[error("at most {0} of these may exist")]
-    TooMany(usize),
-    /// The amount is zero, or a balance would leave the range of amounts.
-    #[error("the amount must be above zero and the balance within {}", Msat::MAX)]
-    BadAmount,
-    /// The account does not have it.
-    #[error("the account has {spendable} to spend, {needed} are needed")]
-    NotEnough {
-        /// What it has.
-        spendable: Msat,
-        /// What is needed.
-        needed: Msat,
-    },
-    /// The connection's record is too large, names an unknown account or an unknown time zone.
-    #[error("the connection cannot be stored: {0}")]
-    BadConnection(String),
-    /// Safe mode, with words for the operator.
-    #[error("the wallet is in safe mode: {0}")]
-    SafeMode(String),
-    /// The waiting room is full.
-    #[error("the wallet is busy, try again in a second")]
-    Busy,
-    /// The journal could not be written; the process is about to end.
-    #[error("the wallet's journal could not be written")]
-    Failed,
-}
-
-/// Longest name of an account in bytes.
-pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;

@@ -98,12 +98,16 @@ fn same_hash(
 
 /// Network, amount, per-payment maximum, expiry. The amount that comes out is the one that is held, counted and sent.
 fn check_invoice(state: &State, order: &PayOrder, invoice: &Decoded, now_ms: u64) -> Result<Msat, Judgement> {
-    let PayTarget::Invoice { amount: given, .. } = &order.target;
+    let PayTarget::Invoice { amount: given, .. } = &order.target else {
+        return Err(Judgement::no(ErrorCode::NotImplemented, "this wallet does not pay without an invoice yet"));
+    };
     if invoice.network != state.network {
         let words = format!("the invoice is for {}, this wallet is on {}", invoice.network.as_str(), state.network.as_str());
         return Err(Judgement::no(ErrorCode::Other, words));
     }
     let amount = match (invoice.amount, *given) {
+        #[cfg(test)]
+        (Some(_), Some(given)) if state.has(super::super::planted::Bug::AmountOfRequest) => given,
         (Some(amount), Some(given)) if amount != given => {
             let words = format!("the invoice is for {amount}, the request says {given}; nothing was paid");
             return Err(Judgement::no(ErrorCode::Other, words));

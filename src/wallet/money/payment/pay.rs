@@ -1,12 +1,14 @@
 //! From a request to records: the intent first, and nothing is sent that is not written.
 
 use super::super::ledger::transfer;
+#[cfg(test)]
+use super::super::planted::Forgetful;
 use super::super::record::{Answered, Book, Done, Ending, Intent, Payee, Record};
 use super::super::types::{ConnectionId, ErrorCode, Outcome, PayOrder, PayReply, Preimage, Refusal};
 use super::check::{Judgement, judge};
 use super::{Effect, Reply, RequestRow, Rows, RowsError, State, Token};
-use crate::wallet::backend::SendOrder;
 use crate::wallet::backend::bolt11::Decoded;
+use crate::wallet::backend::{SendOrder, SendTarget};
 
 /// Patience with a back end that has not answered a send, before it is asked.
 pub(super) const SEND_PATIENCE_MS: u64 = 60_000;
@@ -32,6 +34,10 @@ pub(super) fn pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, o
 }
 
 fn try_pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, out: &mut Vec<Effect>) -> Result<PayReply, RowsError> {
+    #[cfg(test)]
+    let hash = wish.invoice.as_ref().ok().map(|invoice| invoice.hash);
+    #[cfg(test)]
+    let rows: &dyn Rows = &Forgetful::new(state, rows, &wish.order.request.key, hash);
     if let Some(reply) = repeated(rows, &wish.order, out)? {
         return Ok(reply);
     }
@@ -145,9 +151,8 @@ pub(super) fn send_order(intent: &Intent, attempt: u64) -> SendOrder {
     SendOrder {
         attempt,
         hash: intent.hash,
-        bolt11: intent.bolt11.clone(),
+        target: SendTarget::Invoice { bolt11: intent.bolt11.clone(), has_amount: intent.invoice_has_amount },
         amount: intent.amount,
-        invoice_has_amount: intent.invoice_has_amount,
         fee_max: intent.fee_max,
     }
 }

@@ -2,6 +2,7 @@
 
 mod callers;
 mod effects;
+mod history;
 mod read;
 mod view;
 mod worker;
@@ -18,8 +19,8 @@ use super::OpenError;
 use super::journal::Shelf;
 use super::payment::{Limits, RowsError};
 use super::types::{
-    AccountId, AnswerSigner, ConnectionId, ConnectionRow, ErrorCode, InvoiceOrder, ListQuery, On, OwnerError, Page, PayOrder,
-    PayReply, PayTarget, Refusal, RequestKey, Selector, Transaction, Viewer,
+    AccountId, AnswerSigner, ConnectionId, ConnectionRow, ErrorCode, Held, InvoiceOrder, ListQuery, On, OwnerError, Page,
+    PayOrder, PayReply, PayTarget, Refusal, RequestKey, Selector, Settled, Transaction, Viewer,
 };
 use crate::base::amount::Msat;
 use crate::base::clock::Clock;
@@ -27,7 +28,9 @@ use crate::base::hex32::PaymentHash;
 use crate::base::secret::Secret;
 use crate::kv;
 use crate::wallet::backend::bolt11::{Decoded, decode};
-use crate::wallet::backend::{Backend, Incoming, Info, LookupResult, MadeInvoice, SendResult};
+use crate::wallet::backend::{
+    Ack, Backend, BackendError, Capabilities, Incoming, Info, LookupResult, MadeInvoice, SendResult, SignedMessage,
+};
 use read::Eyes;
 use view::View;
 use worker::Worker;
@@ -75,7 +78,7 @@ enum Message {
     Sent(PaymentHash, u64, SendResult),
     Looked(PaymentHash, u64, LookupResult),
     InvoiceMade(RequestKey, Result<MadeInvoice, String>),
-    Incoming(Incoming),
+    Incoming(Incoming, Ack),
     Close,
 }
 
@@ -149,11 +152,39 @@ impl Room {
     }
 
     fn read_invoice(&self, order: &PayOrder) -> Result<Box<Decoded>, Refusal> {
-        let PayTarget::Invoice { bolt11, .. } = &order.target;
+        let PayTarget::Invoice { bolt11, .. } = &order.target else {
+            return Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not pay without an invoice yet"));
+        };
         if let Some(ours) = self.view().invoice(bolt11) {
             return Ok(Box::new(ours));
         }
         decode(bolt11).map(Box::new).map_err(|error| Refusal::new(ErrorCode::Other, error.to_string()))
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    pub(super) fn sign_message(&self, message: String, on: On<Result<SignedMessage, Refusal>>) {
+        if !self.backend.capabilities().sign_message {
+            return on(Err(Refusal::new(ErrorCode::NotImplemented, "the wallet behind this hearth cannot sign messages")));
+        }
+        let done = |signed: Result<_, BackendError>| {
+            on(signed.map_err(|error| Refusal::new(ErrorCode::Internal, format!("nothing was signed: {error}"))));
+        };
+        self.backend.sign_message(message, Box::new(done));
+    }
+
+    pub(super) fn settled_since(&self, since_s: u64) -> Result<Vec<Settled>, RowsError> {
+        history::settled_since(&self.shelf, since_s)
+    }
+
+    pub(super) fn held_since(&self, since_s: u64) -> Result<Vec<Held>, RowsError> {
+        history::held_since(&self.shelf, since_s)
+    }
+
+    pub(super) fn export(&self, account: Option<AccountId>, each: &mut dyn FnMut(Transaction) -> bool) -> Result<(), RowsError> {
+        history::export(&self.shelf, account, self.clock.now_s(), each)
     }
 
     pub(super) fn lookup(&self, viewer: Viewer, selector: &Selector) -> Result<Option<Transaction>, RowsError> {

@@ -100,7 +100,13 @@ fn matches(query: &ListQuery, value: ListValue) -> bool {
     shown && query.direction.is_none_or(|direction| direction == value.direction)
 }
 
-fn transaction(shelf: &Shelf, seq: u64, value: ListValue, viewer: Viewer, now_s: u64) -> Result<Transaction, RowsError> {
+pub(super) fn transaction(
+    shelf: &Shelf,
+    seq: u64,
+    value: ListValue,
+    viewer: Viewer,
+    now_s: u64,
+) -> Result<Transaction, RowsError> {
     Ok(match value.direction {
         Direction::Incoming => incoming(&rows::invoice_at(shelf, seq, Some(value.end))?, viewer, now_s),
         Direction::Outgoing => outgoing(&rows::payment_at(shelf, seq, value.end)?, viewer),

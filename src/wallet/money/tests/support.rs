@@ -224,6 +224,7 @@ pub(super) fn invoice_order(mut request: RequestRef, amount: Option<u64>) -> Inv
         description: Some("bread".to_owned()),
         description_hash: None,
         expiry_s: None,
+        hold: None,
         metadata: None,
     }
 }

@@ -203,6 +203,16 @@ async fn a_breach_is_answered_with_its_close_code() {
         assert_eq!(close_code(&mut client).await, Some(code));
     }
     let mut client = connect(&house).await;
+    for _ in 0..10 {
+        client.feed(Message::Ping(Bytes::new())).await.unwrap();
+    }
+    client.send(Message::text(r#"["REQ","s",{"limit":0}]"#)).await.unwrap();
+    let mut heard = text(&mut client).await;
+    while heard.contains("Pong") {
+        heard = text(&mut client).await;
+    }
+    assert_eq!(heard, r#"["EOSE","s"]"#, "ten a second are taken");
+    let mut client = connect(&house).await;
     for _ in 0..11 {
         client.feed(Message::Ping(Bytes::new())).await.unwrap();
     }

@@ -1,6 +1,7 @@
 //! The shell from outside: a real socket, a real client (tungstenite), a relay without a disk.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -20,6 +21,7 @@ use super::*;
 use crate::base::clock::Clock;
 use crate::base::hex32::EventId;
 use crate::base::shutdown::Shutdown;
+use crate::live::testing::{packed, signed};
 use crate::live::{Live, LiveConfig, TotalBytes};
 use crate::policy::{Limits, Policy, RateConfig, Rules};
 use crate::protocol::event::Event;
@@ -30,10 +32,14 @@ use crate::telemetry::metrics::{Registry, ServerMetrics};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A store that has nothing, and panics when it is asked for this kind.
-struct Nothing;
+/// A store that has nothing; it panics when it is asked for one kind, and takes long over another.
+struct Nothing {
+    /// Whether the client has its first event of the long query.
+    heard: Arc<AtomicBool>,
+}
 
 const PANIC_KIND: u16 = 666;
+const LONG_KIND: u16 = 777;
 
 impl Storage for Nothing {
     fn has(&self, _: &EventId) -> bool {
@@ -51,6 +57,10 @@ impl Storage for Nothing {
     fn scan(&self, filters: Arc<[Filter]>, _: ScanLimits) -> Result<Box<dyn Query>, Unreadable> {
         let asked = |filter: &Filter| filter.kinds.as_deref() == Some(&[PANIC_KIND]);
         assert!(!filters.iter().any(asked), "as the test wants");
+        if filters.iter().any(|filter| filter.kinds.as_deref() == Some(&[LONG_KIND])) {
+            let first = packed(&signed::<&[&str], _>(1, LONG_KIND, 1, &[], "first"));
+            return Ok(Box::new(Long { first: Some(first), heard: Arc::clone(&self.heard) }));
+        }
         Ok(Box::new(Empty))
     }
 
@@ -68,6 +78,25 @@ impl Query for Empty {
 
     fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         Ok(Step::Done)
+    }
+}
+
+/// One event at once, and no end before the client has it.
+struct Long {
+    first: Option<Event>,
+    heard: Arc<AtomicBool>,
+}
+
+impl Query for Long {
+    fn at_seq(&self) -> u64 {
+        0
+    }
+
+    fn run(&mut self, _: std::time::Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+        if let Some(first) = self.first.take() {
+            assert!(emit(first).is_continue());
+        }
+        Ok(if self.heard.load(Ordering::Acquire) { Step::Done } else { Step::More })
     }
 }
 
@@ -103,6 +132,7 @@ struct House {
     url: String,
     address: std::net::SocketAddr,
     registry: Registry,
+    heard: Arc<AtomicBool>,
 }
 
 async fn house() -> House {
@@ -121,10 +151,11 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     };
     change(&mut config);
     let registry = Registry::new();
+    let heard = Arc::new(AtomicBool::new(false));
     let clock = Clock::system();
     let rates = RateConfig { enabled: false, ..RateConfig::default() };
     let relay = Relay::new(crate::relay::Parts {
-        store: Arc::new(Nothing),
+        store: Arc::new(Nothing { heard: Arc::clone(&heard) }),
         live: Live::new(&LiveConfig::default(), clock.clone()),
         intake: Arc::new(NoIntake),
         policy: Arc::new(Policy::new(Limits::default(), &rates, Vec::new(), Rules::default())),
@@ -142,7 +173,7 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
         health: Arc::new(NoHealth),
     };
     let server = Server::start(bound, config, parts);
-    House { server, shutdown, url: format!("ws://{address}/"), address, registry }
+    House { server, shutdown, url: format!("ws://{address}/"), address, registry, heard }
 }
 
 /// A client that nobody has greeted yet: a login is only offered where one is needed.
@@ -186,6 +217,17 @@ async fn messages_are_answered_also_when_many_come_in_one_piece() {
     assert_eq!(text(&mut client).await, "[\"NOTICE\",\"invalid: binary messages are not understood, send text\"]");
     client.send(Message::Ping(Bytes::from_static(b"hello"))).await.unwrap();
     assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"hello")));
+}
+
+#[tokio::test]
+async fn what_a_long_query_has_found_is_sent_before_it_ends() {
+    let house = house().await;
+    let mut client = connect(&house).await;
+    client.send(Message::text(format!(r#"["REQ","s",{{"kinds":[{LONG_KIND}]}}]"#))).await.unwrap();
+    let first = tokio::time::timeout(Duration::from_secs(20), text(&mut client)).await.expect("the first event in time");
+    assert!(first.starts_with(r#"["EVENT","s",{"#), "{first}");
+    house.heard.store(true, Ordering::Release);
+    assert_eq!(text(&mut client).await, r#"["EOSE","s"]"#);
 }
 
 #[tokio::test]

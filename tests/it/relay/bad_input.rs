@@ -299,7 +299,7 @@ async fn what_is_odd_but_right_is_taken() {
     let mut filters = vec![json!({"kinds": values}); 1];
     // Of the same kinds: whichever event is the newest, it is one of those above.
     filters.resize(20, json!({"limit": 1, "kinds": [1]}));
-    assert_eq!(client.stored(&filters).await.len(), 6);
+    assert_eq!(client.stored(&filters).await.len(), 7);
     client.stored_json("\"\\ 🔥", &[json!({"limit": 0})]).await;
 }
 

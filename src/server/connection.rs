@@ -173,12 +173,13 @@ impl Connection {
         let mut farewell = pin!(shared.farewell.cancelled());
         let mut alarm = pin!(tokio::time::sleep_until(self.next_alarm()));
         let over = loop {
-            // What a slice found is on its way before others have their turn.
-            let is_busy = self.pump() | std::mem::take(&mut self.took_turn);
+            // What a slice found is on its way before others have their turn. Whether there is more to do is asked after that:
+            // the write may just have made room for it.
+            self.pump();
             if let Err(over) = self.write() {
                 break over;
             }
-            if is_busy {
+            if std::mem::take(&mut self.took_turn) || self.may_pump() {
                 tokio::task::yield_now().await;
                 match poll_fn(|cx| Poll::Ready(self.poll_socket(cx))).await {
                     Poll::Ready(Err(over)) => break over,
@@ -229,22 +230,23 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Lets the session run slices of its stored queries, if nothing waits to be written: until they are done, or have found a
-    /// write full, or have had their time. True: there is more to do.
-    fn pump(&mut self) -> bool {
-        let may = self.phase == Phase::Open && self.unsent.is_empty() && self.session.has_work() && self.outbox.has_room();
-        if !may {
-            return false;
+    /// Whether there are stored queries to run, and nothing waits to be written.
+    fn may_pump(&self) -> bool {
+        self.phase == Phase::Open && self.unsent.is_empty() && self.session.has_work() && self.outbox.has_room()
+    }
+
+    /// Lets the session run slices of its stored queries: until they are done, or have found a write full, or have had their time.
+    fn pump(&mut self) {
+        if !self.may_pump() {
+            return;
         }
         let began = Instant::now();
         let since = *self.querying_since.get_or_insert(began);
         while self.session.pump() && self.outbox.queued_bytes() < BATCH_BYTES && began.elapsed() < TURN_MAX {}
-        if self.session.has_work() {
-            return true;
+        if !self.session.has_work() {
+            self.querying_since = None;
+            self.shared.metrics.query_duration.record(since.elapsed());
         }
-        self.querying_since = None;
-        self.shared.metrics.query_duration.record(since.elapsed());
-        false
     }
 
     /// Reads what is there and acts on it, or notices that the socket takes bytes again.

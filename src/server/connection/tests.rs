@@ -40,6 +40,9 @@ struct Nothing {
 
 const PANIC_KIND: u16 = 666;
 const LONG_KIND: u16 = 777;
+/// A query whose answer is larger than all buffers between here and the client.
+const LARGE_KIND: u16 = 778;
+const LARGE_EVENTS: usize = 400;
 
 impl Storage for Nothing {
     fn has(&self, _: &EventId) -> bool {
@@ -61,6 +64,10 @@ impl Storage for Nothing {
             let first = packed(&signed::<&[&str], _>(1, LONG_KIND, 1, &[], "first"));
             return Ok(Box::new(Long { first: Some(first), heard: Arc::clone(&self.heard) }));
         }
+        if filters.iter().any(|filter| filter.kinds.as_deref() == Some(&[LARGE_KIND])) {
+            let event = packed(&signed::<&[&str], _>(1, LARGE_KIND, 1, &[], &"x".repeat(60_000)));
+            return Ok(Box::new(Large { event, left: LARGE_EVENTS }));
+        }
         Ok(Box::new(Empty))
     }
 
@@ -77,6 +84,27 @@ impl Query for Empty {
     }
 
     fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+        Ok(Step::Done)
+    }
+}
+
+struct Large {
+    event: Event,
+    left: usize,
+}
+
+impl Query for Large {
+    fn at_seq(&self) -> u64 {
+        0
+    }
+
+    fn run(&mut self, _: std::time::Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+        while self.left > 0 {
+            self.left -= 1;
+            if emit(self.event.clone()).is_break() {
+                return Ok(Step::More);
+            }
+        }
         Ok(Step::Done)
     }
 }
@@ -228,6 +256,21 @@ async fn what_a_long_query_has_found_is_sent_before_it_ends() {
     assert!(first.starts_with(r#"["EVENT","s",{"#), "{first}");
     house.heard.store(true, Ordering::Release);
     assert_eq!(text(&mut client).await, r#"["EOSE","s"]"#);
+}
+
+/// The query pauses while the socket takes nothing, and goes on when it does.
+#[tokio::test]
+async fn an_answer_larger_than_all_buffers_comes_whole() {
+    let house = house().await;
+    for _ in 0..5 {
+        let mut client = connect(&house).await;
+        client.send(Message::text(format!(r#"["REQ","s",{{"kinds":[{LARGE_KIND}]}}]"#))).await.unwrap();
+        for number in 0..=LARGE_EVENTS {
+            let text = tokio::time::timeout(Duration::from_secs(20), text(&mut client)).await.expect("the next frame in time");
+            let expected = if number < LARGE_EVENTS { r#"["EVENT","s",{"# } else { r#"["EOSE","s"]"# };
+            assert!(text.starts_with(expected), "frame {number}: {}", text.chars().take(80).collect::<String>());
+        }
+    }
 }
 
 #[tokio::test]

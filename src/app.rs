@@ -33,6 +33,7 @@ use crate::server::admin::{AdminError, AdminService, AdminSocket};
 use crate::server::http::Site;
 use crate::server::listener::{BindError, Bound};
 use crate::server::nip11::{About, Limitation, Served};
+use crate::server::pairing::PairingPages;
 use crate::server::{self, Server, nip11, pages};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::{EventMetrics, Registry, ServerMetrics, UPKEEP_EVERY};
@@ -199,7 +200,8 @@ fn serve(settings: Settings, data: &DataDir, keys: &Keys, ground: Ground, rooms:
         clock,
         readiness: Arc::clone(&readiness),
     }));
-    let site = site(&settings, keys, doors.url);
+    let pairing = settings.wallet.enabled.then(|| PairingPages::new(wallet.clone()));
+    let site = Site { pairing, ..site(&settings, keys, doors.url) };
     let health = Arc::clone(&vitals) as Arc<_>;
     let parts = server::Parts { relay, site, total, metrics, shutdown: shutdown.clone(), health };
     let server = Server::start(doors.bound, settings.server, parts);
@@ -251,7 +253,11 @@ fn site(settings: &Settings, keys: &Keys, url: &str) -> Site {
         About { own_pubkey: keys.relay_pubkey().map(|key| key.to_string()).unwrap_or_default(), ..settings.about.clone() };
     let served = Served { count: true, wallet: settings.wallet.enabled };
     let limitation = limitation(&settings.limits, &settings.rules);
-    Site { information: nip11::render(&about, served, &limitation), page: pages::render(&about, served, &limitation, url) }
+    Site {
+        information: nip11::render(&about, served, &limitation),
+        page: pages::render(&about, served, &limitation, url),
+        pairing: None,
+    }
 }
 
 fn limitation(limits: &policy::Limits, rules: &policy::Rules) -> Limitation {

@@ -359,6 +359,7 @@ impl Resolver {
                     requests_burst: at_least_one(section.requests_per_connection_burst),
                 },
                 relays: section.relays.clone(),
+                lud16: self.lud16(&section.lud16),
             },
             limits: wallet::money::Limits {
                 in_flight_max: size(section.payments),
@@ -372,6 +373,18 @@ impl Resolver {
             },
             embedded: embedded::Config { network, alias: embedded.alias.clone(), ..embedded::Config::default() },
         }
+    }
+
+    fn lud16(&mut self, text: &str) -> Option<String> {
+        let is_address = |text: &str| {
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+@:".contains(&byte));
+            is_plain
+                && text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+        };
+        if !text.is_empty() && !is_address(text) {
+            self.problems.add("wallet.lud16", format!("{text:?} is no lightning address, such as \"me@example.com\""));
+        }
+        Some(text.to_owned()).filter(|text| !text.is_empty())
     }
 
     fn log(&mut self, section: &Log) -> log::Config {

@@ -18,9 +18,10 @@ use tonic::{Request, Response, Status};
 use crate::base::shutdown::Shutdown;
 use crate::pb::admin::admin_server::{Admin, AdminServer};
 use crate::pb::admin::{
-    Account, Connection, ConnectionLogReply, ConnectionLogRequest, ExportRequest, ExportedTransaction, FundAccountRequest,
-    ListAccountsReply, ListAccountsRequest, ListConnectionsReply, ListConnectionsRequest, ListPaymentsReply, ListPaymentsRequest,
-    MakeConnectionReply, MakeConnectionRequest, MoveMoneyReply, MoveMoneyRequest, ReconcileReply, ReconcileRequest,
+    Account, ApproveReply, ApproveRequest, AskRequest, Connection, ConnectionLogReply, ConnectionLogRequest, DeclineRequest,
+    ExportRequest, ExportedTransaction, FundAccountRequest, ListAccountsReply, ListAccountsRequest, ListConnectionsReply,
+    ListConnectionsRequest, ListPaymentsReply, ListPaymentsRequest, ListPendingReply, ListPendingRequest, MakeConnectionReply,
+    MakeConnectionRequest, MoveMoneyReply, MoveMoneyRequest, PendingConnection, ReconcileReply, ReconcileRequest,
     ResumeConnectionRequest, RevokeConnectionRequest, ShowConnectionRequest, StatsReply, StatsRequest, WalletStateReply,
     WalletStateRequest,
 };
@@ -29,8 +30,12 @@ use crate::wallet::access::audit::ENTRIES_MAX;
 use crate::wallet::access::connection::Standing;
 use crate::wallet::money::types::{LIST_ROWS_MAX, ListQuery};
 use crate::wallet::owner::PaymentsError;
-use convert::{Names, account, amount, connection, log_entry, wish};
-use refuse::{connect_status, export_status, log_status, move_status, named_status, owner_status};
+use crate::wallet::pairing::deep_link::DeepLink;
+use convert::{Names, account, amount, connection, log_entry, own_terms, pending_connection, wish};
+use refuse::{
+    approve_status, ask_status, connect_status, export_status, log_status, move_status, named_status, no_wish_status,
+    owner_status,
+};
 use state::wallet_state;
 pub use state::wallet_stats;
 
@@ -124,6 +129,15 @@ impl AdminService {
         Self { is_wallet_on, ..self }
     }
 
+    fn need_wallet(&self) -> Result<(), Status> {
+        if self.is_wallet_on {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(
+            "the wallet is switched off (wallet.enabled = false), so nobody would serve this connection; switch it on and start hearth again",
+        ))
+    }
+
     /// Runs what reads the disk where it does not hold up the relay, whose threads the socket's tasks share.
     async fn aside<T: Send + 'static>(&self, work: impl FnOnce(&Wallet) -> T + Send + 'static) -> Result<T, Status> {
         let wallet = self.wallet.clone();
@@ -134,14 +148,13 @@ impl AdminService {
 #[tonic::async_trait]
 impl Admin for AdminService {
     async fn make_connection(&self, request: Request<MakeConnectionRequest>) -> Result<Response<MakeConnectionReply>, Status> {
-        if !self.is_wallet_on {
-            return Err(Status::failed_precondition(
-                "the wallet is switched off (wallet.enabled = false), so nobody would serve this connection; switch it on and start hearth again",
-            ));
-        }
-        let wish = wish(request.into_inner())?;
-        let made = self.wallet.connect(wish).await.map_err(|error| connect_status(&error))?;
+        self.need_wallet()?;
+        let request = request.into_inner();
+        let link = Some(request.deep_link.as_str()).filter(|link| !link.is_empty());
+        let link = link.map(DeepLink::parse).transpose().map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let made = self.wallet.connect(wish(request)?).await.map_err(|error| connect_status(&error))?;
         Ok(Response::new(MakeConnectionReply {
+            callback: link.map(|link| link.callback_with(&made.uri)).unwrap_or_default(),
             name: made.name,
             account: made.account,
             uri: made.uri,
@@ -257,6 +270,39 @@ impl Admin for AdminService {
             payments_unresolved: u64::try_from(done.in_flight).unwrap_or(u64::MAX),
             refused_before_s: done.refused_before_s,
         }))
+    }
+
+    async fn ask_connection(&self, request: Request<AskRequest>) -> Result<Response<PendingConnection>, Status> {
+        self.need_wallet()?;
+        let pending = self.wallet.ask_link(&request.into_inner().link).map_err(|error| ask_status(&error))?;
+        Ok(Response::new(pending_connection(&pending, &self.wallet)))
+    }
+
+    async fn list_pending(&self, _: Request<ListPendingRequest>) -> Result<Response<ListPendingReply>, Status> {
+        let pending = self.wallet.pending();
+        let pending = pending.iter().map(|pending| pending_connection(pending, &self.wallet)).collect();
+        Ok(Response::new(ListPendingReply { pending }))
+    }
+
+    async fn approve_connection(&self, request: Request<ApproveRequest>) -> Result<Response<ApproveReply>, Status> {
+        self.need_wallet()?;
+        let wish = request.into_inner();
+        let id = wish.id.clone();
+        let done = self.wallet.approve(&id, own_terms(wish)?).await.map_err(|error| approve_status(&error))?;
+        Ok(Response::new(ApproveReply {
+            name: done.connected.name,
+            account: done.connected.account,
+            wallet_pubkey: done.connected.wallet.to_string(),
+            client_pubkey: done.connected.client.to_string(),
+            return_to: done.return_to.map(String::from).unwrap_or_default(),
+            listens_elsewhere: done.listens_elsewhere,
+        }))
+    }
+
+    async fn decline_connection(&self, request: Request<DeclineRequest>) -> Result<Response<PendingConnection>, Status> {
+        let declined = self.wallet.decline(&request.into_inner().id).await;
+        let pending = declined.map_err(|error| no_wish_status(&error))?;
+        Ok(Response::new(pending_connection(&pending, &self.wallet)))
     }
 
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsReply>, Status> {

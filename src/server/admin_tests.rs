@@ -69,7 +69,7 @@ fn an_owner_connects_funds_looks_and_revokes() {
     let served = Served::new();
     let made = served.json(&["connect", "phone", "--account", "me", "--budget-msat", "50000", "--renewal", "daily", "--json"]);
     let keys: Vec<_> = made.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(keys, ["account", "client_pubkey", "name", "uri", "wallet_pubkey"]);
+    assert_eq!(keys, ["account", "callback", "client_pubkey", "name", "uri", "wallet_pubkey"]);
     assert!(
         made["uri"]
             .as_str()

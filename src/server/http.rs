@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::client_ip::{Network, client_ip};
+use super::pairing::PairingPages;
 use super::router::{Route, route};
 use super::slots::Slot;
 
@@ -39,6 +40,8 @@ pub struct Site {
     pub information: Bytes,
     /// The page for people.
     pub page: Bytes,
+    /// Pages where apps ask for a wallet connection; `None`: there is no wallet.
+    pub pairing: Option<PairingPages>,
 }
 
 /// Bounds of the HTTP phase.
@@ -147,6 +150,11 @@ impl Front {
             }
             state.asked = Asked::WebSocket(Client { ip, host: host.map(str::to_owned) });
         }
+        if let (Route::Pairing, Some(pages)) = (route, &self.site.pairing) {
+            let from = client_ip(self.peer, headers, &self.config.trusted_proxies);
+            let uri = request.uri();
+            return pages.answer(request.method(), uri.path(), uri.query().unwrap_or_default(), from);
+        }
         respond(route, request.headers().get(SEC_WEBSOCKET_KEY), &self.site)
     }
 }
@@ -166,7 +174,7 @@ fn respond(route: Route, key: Option<&HeaderValue>, site: &Site) -> Response<Ful
             set(&mut response, ACCESS_CONTROL_MAX_AGE, "86400");
             response
         }
-        Route::NotFound => text(StatusCode::NOT_FOUND, "nothing here: the relay is at /\n"),
+        Route::NotFound | Route::Pairing => text(StatusCode::NOT_FOUND, "nothing here: the relay is at /\n"),
         Route::WrongMethod => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS\n");
             set(&mut response, ALLOW, "GET, HEAD, OPTIONS");
@@ -235,7 +243,11 @@ mod tests {
     use super::*;
 
     fn site() -> Arc<Site> {
-        Arc::new(Site { information: Bytes::from_static(b"{\"name\":\"x\"}"), page: Bytes::from_static(b"<p>hi</p>") })
+        Arc::new(Site {
+            information: Bytes::from_static(b"{\"name\":\"x\"}"),
+            page: Bytes::from_static(b"<p>hi</p>"),
+            pairing: None,
+        })
     }
 
     fn config(head_timeout: Duration) -> Arc<HttpConfig> {

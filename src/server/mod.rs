@@ -3,7 +3,8 @@
 //! It owns every byte that goes in or out and knows nothing of what the messages mean: that is the session of the relay.
 //!
 //! * [`listener`]: accepts, counts, refuses. [`slots`]: who has how many connections. [`client_ip`]: whose they are.
-//! * [`http`]: the plain answers at `/`, until a request becomes a WebSocket. [`router`]: which answer. [`nip11`], [`pages`].
+//! * [`http`]: the plain answers at `/`, until a request becomes a WebSocket. [`router`]: which answer. [`nip11`], [`pages`];
+//!   [`pairing`]: where apps ask for a wallet connection.
 //! * [`connection`]: the shell around one session. [`frames`]: the WebSocket frames of a client.
 //! * [`health`]: `/livez`, `/readyz`, `/metrics` and `/status` on the second listener.
 
@@ -16,6 +17,7 @@ pub mod http;
 pub mod listener;
 pub mod nip11;
 pub mod pages;
+pub mod pairing;
 pub mod router;
 pub mod slots;
 

@@ -29,14 +29,17 @@ pub fn render(about: &About, served: Served, limitation: &Limitation, url: &str)
             format!("<li>NIP-{nip:02} {words}</li>")
         })
         .collect();
-    let page = fill(&[
-        ("name", &escape(name)),
-        ("description", &escape(&about.description)),
-        ("url", &escape(url)),
-        ("nips", &nips.join("\n")),
-        ("facts", &facts(about, limitation)),
-        ("version", env!("CARGO_PKG_VERSION")),
-    ]);
+    let page = fill(
+        PAGE,
+        &[
+            ("name", &escape(name)),
+            ("description", &escape(&about.description)),
+            ("url", &escape(url)),
+            ("nips", &nips.join("\n")),
+            ("facts", &facts(about, limitation)),
+            ("version", env!("CARGO_PKG_VERSION")),
+        ],
+    );
     Bytes::from(page)
 }
 
@@ -55,10 +58,10 @@ fn facts(about: &About, limitation: &Limitation) -> String {
     rows.map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(value))).collect::<Vec<_>>().join("\n")
 }
 
-/// Puts values into the template in one pass: what a value says is never taken for a placeholder.
-fn fill(values: &[(&str, &str)]) -> String {
-    let mut page = String::with_capacity(PAGE.len() + 2_048);
-    let mut rest = PAGE;
+/// Puts values into a template in one pass: what a value says is never taken for a placeholder.
+pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut page = String::with_capacity(template.len() + 2_048);
+    let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
         page.push_str(before);
         let Some((key, after)) = after.split_once("}}") else { break };
@@ -69,7 +72,7 @@ fn fill(values: &[(&str, &str)]) -> String {
     page
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,9 +1,12 @@
 //! Which answer a request gets. Pure: method, path and headers in, one [`Route`] out.
 //!
-//! There is one endpoint, `/`. NIP-01 asks that a relay serve no second path that behaves the same, so every other path is 404.
+//! There is one endpoint, `/`. NIP-01 asks that a relay serve no second path that behaves the same, so every other path is 404, but for the pages where an app asks for a
+//! wallet connection.
 
 use hyper::header::{ACCEPT, CONNECTION, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::{HeaderMap, Method, Version};
+
+use super::pairing::is_page as is_pairing_page;
 
 /// The media type of NIP-11.
 const NIP11_TYPE: &str = "application/nostr+json";
@@ -19,6 +22,8 @@ pub enum Route {
     Information,
     /// The page for people.
     Page,
+    /// A page where an app asks for a wallet connection.
+    Pairing,
     /// What a browser asks before it reads NIP-11 from another site.
     Preflight,
     /// There is nothing at this path.
@@ -33,6 +38,9 @@ pub enum Route {
 
 /// Decides.
 pub fn route(method: &Method, path: &str, version: Version, headers: &HeaderMap) -> Route {
+    if is_pairing_page(path) && matches!(*method, Method::GET | Method::HEAD) {
+        return Route::Pairing;
+    }
     if path != "/" {
         return Route::NotFound;
     }
@@ -101,6 +109,10 @@ mod tests {
         check("OPTIONS", "/", &[], Route::Preflight);
         for path in ["/index.html", "//", "/x", "/relay/", "", "*", "/livez", "/metrics", "/status"] {
             check("GET", path, &[("accept", "application/nostr+json")], Route::NotFound);
+        }
+        for path in ["/connections/new", "/apps/new", "/apps/00112233445566778899aabbccddeeff"] {
+            check("GET", path, &[("upgrade", "websocket")], Route::Pairing);
+            check("POST", path, &[], Route::NotFound);
         }
         for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
             check(method, "/", &[], Route::WrongMethod);

@@ -53,6 +53,7 @@ impl Wallet {
             no_nip04: grant.no_nip04,
             relays: giver.profile.relays.clone(),
             client: Some(grant.client),
+            state: None,
         };
         match self.connect(wish).await {
             Ok(connected) => Ok(connected.wallet),

@@ -2,7 +2,7 @@
 //!
 //! Own floors, from the ground: [`terms`]; `wire`, [`backend`]; `access`; [`money`]; `methods`; and the root that joins them:
 //! [`intake`] takes requests, `dispatch` orders what they ask for, [`answers`] makes what goes back, [`outbox`] keeps it for a while,
-//! `notify` tells what nobody asked for, [`owner`] does what the owner asks for, `delegate` what an app may ask for another one,
+//! `notify` tells what nobody asked for, [`owner`] does what the owner asks for, [`pairing`] what apps ask the owner for, `delegate` what an app may ask for another one,
 //! [`service`] holds them together.
 
 pub mod access;
@@ -16,6 +16,7 @@ pub mod money;
 mod notify;
 pub mod outbox;
 pub mod owner;
+pub mod pairing;
 pub mod service;
 pub mod stats;
 pub mod terms;

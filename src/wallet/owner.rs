@@ -53,6 +53,8 @@ pub struct NewConnection {
     pub relays: Vec<String>,
     /// The client's own key, where it has made one.
     pub client: Option<PublicKey>,
+    /// What the app asked by, to be echoed in its kind 13194.
+    pub state: Option<String>,
 }
 
 /// A connection that was made. The only place where the client's secret ever stands.
@@ -189,6 +191,7 @@ impl Wallet {
             expires_at_s: wish.expires_in_s.map(|seconds| now_s.saturating_add(seconds)),
             revoked_at_s: None,
             relays: wish.relays,
+            state: wish.state,
             announced: Announced::default(),
             spoken: None,
         };
@@ -200,7 +203,7 @@ impl Wallet {
         let hosted = table.put(Hosted::new(id, account, profile, Arc::new(keys), &self.config().rate));
         self.answers().audit().add(id, wallet);
         self.announce(&hosted);
-        let uri = pairing_uri(&wallet, &relays, secret.as_ref());
+        let uri = pairing_uri(&wallet, &relays, secret.as_ref(), self.config().lud16.as_deref());
         Ok(Connected { name, account: account_name, uri, wallet, client })
     }
 

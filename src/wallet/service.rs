@@ -11,6 +11,7 @@ use super::answers::Answers;
 use super::methods::able;
 use super::money::Money;
 use super::money::types::ConnectionRow;
+use super::pairing::Room;
 use super::wire::envelope::BadPeer;
 use super::wire::method::MethodSet;
 use crate::base::shutdown::Shutdown;
@@ -31,11 +32,13 @@ pub struct Config {
     pub rate: rate::Config,
     /// Addresses for pairing codes, our own first.
     pub relays: Vec<String>,
+    /// Lightning address that pairing codes name.
+    pub lud16: Option<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { freshness_s: 900, rate: rate::Config::default(), relays: Vec::new() }
+        Self { freshness_s: 900, rate: rate::Config::default(), relays: Vec::new(), lud16: None }
     }
 }
 
@@ -94,6 +97,8 @@ struct Inner {
     config: Config,
     /// One change of connections at a time: names are unique.
     owner: tokio::sync::Mutex<()>,
+    /// What apps ask for.
+    room: Room,
 }
 
 impl Wallet {
@@ -103,8 +108,13 @@ impl Wallet {
             let hosted = read(&parts, &row)?;
             parts.answers.table().put(hosted);
         }
-        let inner =
-            Inner { answers: parts.answers, money: parts.money, config: parts.config, owner: tokio::sync::Mutex::default() };
+        let inner = Inner {
+            answers: parts.answers,
+            money: parts.money,
+            config: parts.config,
+            owner: tokio::sync::Mutex::default(),
+            room: Room::default(),
+        };
         let wallet = Self(Arc::new(inner));
         wallet.read_log();
         wallet.recall_the_last_day();
@@ -173,6 +183,10 @@ impl Wallet {
     /// The methods that the back end can do.
     pub(super) fn able(&self) -> MethodSet {
         able(&self.money().capabilities())
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.0.room
     }
 
     pub(super) fn owner_lock(&self) -> &tokio::sync::Mutex<()> {

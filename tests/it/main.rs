@@ -15,6 +15,7 @@ mod cli;
 mod crash;
 mod keys;
 mod owner;
+mod pairing;
 mod relay;
 mod shutdown;
 mod support;

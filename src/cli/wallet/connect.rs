@@ -22,6 +22,12 @@ pub struct ConnectArgs {
     /// Methods it may use, separated by commas [default: all]
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
+    /// May take money and look, and spend nothing
+    #[arg(long, conflicts_with = "methods")]
+    receive_only: bool,
+    /// What it is told without asking, separated by commas, or none [default: all]
+    #[arg(long, value_delimiter = ',')]
+    notifications: Option<Vec<String>>,
     /// Most it may spend in one period, fees included
     #[arg(long, value_parser = parse::amount_msat)]
     budget_msat: Option<u64>,
@@ -43,6 +49,12 @@ pub struct ConnectArgs {
     /// Relay address for the pairing code, in place of this hearth's own; may be given several times
     #[arg(long)]
     relay: Vec<String>,
+    /// The app's own public key: then no secret is made here
+    #[arg(long, value_name = "HEX")]
+    client_pubkey: Option<String>,
+    /// What the app gave you to open: nostrnwc://connect?appname=...&callback=...; prints the address to open in return
+    #[arg(long, value_name = "LINK")]
+    deep_link: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -53,6 +65,9 @@ pub(super) async fn run(
     client: &mut AdminConnection,
     out: &mut (dyn Write + Send),
 ) -> Result<(), CommandError> {
+    let notifications = args.notifications.as_ref().map(|names| names.iter().map(|name| name.trim().to_owned()));
+    let notifications: Option<Vec<String>> =
+        notifications.map(|names| names.filter(|name| !matches!(name.as_str(), "" | "none")).collect());
     let wish = MakeConnectionRequest {
         name: args.name,
         account: args.account,
@@ -64,7 +79,11 @@ pub(super) async fn run(
         expires_in_s: args.expires,
         no_nip04: args.no_nip04,
         relays: args.relay,
-        client_pubkey: String::new(),
+        client_pubkey: args.client_pubkey.unwrap_or_default(),
+        receive_only: args.receive_only,
+        choose_notifications: notifications.is_some(),
+        notifications: notifications.unwrap_or_default(),
+        deep_link: args.deep_link.unwrap_or_default(),
     };
     let reply = client.make_connection(wish).await?.into_inner();
     if args.output.json { print_json(out, &reply) } else { print(out, &reply) }
@@ -77,6 +96,13 @@ fn print(out: &mut (dyn Write + Send), reply: &MakeConnectionReply) -> Result<()
     writeln!(out, "{}", reply.uri)?;
     writeln!(out)?;
     writeln!(out, "\"{}\" spends from account \"{}\".", table::clean(&reply.name), table::clean(&reply.account))?;
+    if !reply.callback.is_empty() {
+        writeln!(out, "To hand the code to the app, open:")?;
+        writeln!(out, "{}", table::line(&reply.callback))?;
+    }
+    if !reply.uri.contains("secret=") {
+        return Ok(writeln!(out, "The app brings its own key, so this code holds no secret.")?);
+    }
     writeln!(out, "The code is shown this once and stored nowhere. Whoever has it may do what this connection may do.")?;
     writeln!(out, "The embedded wallet settles only inside this hearth.")?;
     Ok(())
@@ -107,7 +133,10 @@ mod tests {
         let mut out = Vec::new();
         print_json(&mut out, &reply).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "{\"name\":\"a\",\"account\":\"\",\"uri\":\"\",\"wallet_pubkey\":\"\",\"client_pubkey\":\"\"}\n");
+        assert_eq!(
+            text,
+            "{\"name\":\"a\",\"account\":\"\",\"uri\":\"\",\"wallet_pubkey\":\"\",\"client_pubkey\":\"\",\"callback\":\"\"}\n"
+        );
         assert!(!format!("{reply:?}").contains("uri"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod export;
+mod pairing;
 mod parse;
 mod show;
 mod state;
@@ -24,6 +25,14 @@ use crate::pb::admin::{
 pub enum WalletCommand {
     /// Make a connection for an app and print its pairing code (shown once)
     Connect(connect::ConnectArgs),
+    /// Grant what an app asks for by a nostr+walletauth:// link or a web address, after showing it
+    Authorize(pairing::AuthorizeArgs),
+    /// What apps ask for and wait for you to decide
+    Pending(OutputArgs),
+    /// Grant a request that waits, after showing it
+    Approve(pairing::ApproveArgs),
+    /// Decline a request that waits
+    Decline(pairing::DeclineArgs),
     /// List the connections
     List(ListArgs),
     /// Show one connection: rights, budget, when it was last seen
@@ -149,6 +158,10 @@ pub async fn run(command: WalletCommand, data: &Path, out: &mut (dyn Write + Sen
     let mut client = admin_client::connect(data).await?;
     match command {
         WalletCommand::Connect(args) => connect::run(args, &mut client, out).await,
+        WalletCommand::Authorize(args) => pairing::authorize(args, &mut client, out).await,
+        WalletCommand::Pending(args) => pairing::pending(args, &mut client, out).await,
+        WalletCommand::Approve(args) => pairing::approve(args, &mut client, out).await,
+        WalletCommand::Decline(args) => pairing::decline(args, &mut client, out).await,
         WalletCommand::List(_) | WalletCommand::Show(_) | WalletCommand::Revoke(_) | WalletCommand::Log(_) => {
             connections(command, &mut client, out).await
         }

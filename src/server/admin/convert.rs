@@ -4,38 +4,93 @@ use tonic::Status;
 
 use crate::base::amount::Msat;
 use crate::base::hex32::PublicKey;
-use crate::pb::admin::{Account, Connection, ExportedTransaction, LogEntry, MakeConnectionRequest, Payment};
+use crate::pb::admin::{
+    Account, ApproveRequest, Connection, ExportedTransaction, LogEntry, MakeConnectionRequest, Payment, PendingConnection,
+};
 use crate::wallet::Wallet;
 use crate::wallet::access::audit::Entry;
 use crate::wallet::access::connection::Standing;
 use crate::wallet::money::types::{AccountView, Budget, Renewal, Transaction, TransactionState};
 use crate::wallet::owner::{ConnectionView, NewConnection};
+use crate::wallet::pairing::grant::OwnTerms;
+use crate::wallet::pairing::pending::Pending;
 use crate::wallet::terms::Preimage;
+use crate::wallet::wire::method::MethodSet;
 
 pub(super) fn wish(request: MakeConnectionRequest) -> Result<NewConnection, Status> {
     let renewal = match request.renewal.as_str() {
         "" => Renewal::Never,
-        name => Renewal::parse(name)
-            .ok_or_else(|| Status::invalid_argument("a budget is renewed never, daily, weekly, monthly or yearly"))?,
+        name => renewal(name)?,
     };
     let time_zone = if request.time_zone.is_empty() { "UTC".to_owned() } else { request.time_zone };
     let budget = request.budget_msat.map(amount).transpose()?.map(|amount| Budget { amount, renewal, time_zone });
     if budget.is_none() && renewal != Renewal::Never {
         return Err(Status::invalid_argument("a renewal needs a budget"));
     }
+    if request.receive_only && !request.methods.is_empty() {
+        return Err(Status::invalid_argument("receive-only is a list of methods; give that or a list of your own"));
+    }
     let client = Some(request.client_pubkey).filter(|text| !text.is_empty()).map(|text| PublicKey::parse(&text)).transpose();
     Ok(NewConnection {
         name: request.name,
         account: Some(request.account).filter(|name| !name.is_empty()),
-        methods: request.methods,
-        notifications: None,
+        methods: if request.receive_only { receive_only() } else { request.methods },
+        notifications: request.choose_notifications.then_some(request.notifications),
         budget,
         payment_max: request.payment_max_msat.map(amount).transpose()?,
         expires_in_s: request.expires_in_s,
         no_nip04: request.no_nip04,
         relays: request.relays,
+        state: None,
         client: client.map_err(|error| Status::invalid_argument(format!("client_pubkey: {error}")))?,
     })
+}
+
+/// All that can be done without spending.
+fn receive_only() -> Vec<String> {
+    MethodSet::receive_only().iter().map(|method| method.as_str().to_owned()).collect()
+}
+
+/// What the owner adds to an app's wish.
+pub(super) fn own_terms(request: ApproveRequest) -> Result<OwnTerms, Status> {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Ok(OwnTerms {
+        name: given(request.name),
+        account: given(request.account),
+        budget: request.budget_msat.map(amount).transpose()?,
+        renewal: Some(request.renewal).filter(|name| !name.is_empty()).map(|name| renewal(&name)).transpose()?,
+        time_zone: Some(request.time_zone).filter(|name| !name.is_empty()),
+        payment_max: request.payment_max_msat.map(amount).transpose()?,
+        no_nip04: request.no_nip04,
+    })
+}
+
+fn renewal(name: &str) -> Result<Renewal, Status> {
+    Renewal::parse(name).ok_or_else(|| Status::invalid_argument("a budget is renewed never, daily, weekly, monthly or yearly"))
+}
+
+/// What an app asks for.
+pub(super) fn pending_connection(pending: &Pending, wallet: &Wallet) -> PendingConnection {
+    let (wish, names) = (&pending.wish, |set: MethodSet| set.iter().map(|method| method.as_str().to_owned()).collect());
+    PendingConnection {
+        id: pending.handle.clone(),
+        name: wish.name.clone().unwrap_or_default(),
+        icon: wish.icon.clone().unwrap_or_default(),
+        client_pubkey: wish.client.to_string(),
+        methods: names(wish.methods),
+        optional_methods: names(wish.optional),
+        notifications: wish.notifications.clone(),
+        budget_msat: wish.budget.map(|(amount, _)| amount.get()),
+        renewal: wish.budget.map_or_else(String::new, |(_, renewal)| renewal.as_str().to_owned()),
+        expires_at_s: wish.expires_at_s,
+        isolated: wish.isolated,
+        return_to: wish.return_to.as_ref().map(ToString::to_string).unwrap_or_default(),
+        relays: wish.relays.clone(),
+        listens_elsewhere: wallet.listens_elsewhere(wish),
+        from: pending.from.map(|address| address.to_string()).unwrap_or_default(),
+        asked_at_s: pending.asked_at_s,
+        ends_at_s: pending.ends_at_s,
+    }
 }
 
 pub(super) fn amount(msat: u64) -> Result<Msat, Status> {

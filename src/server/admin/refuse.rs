@@ -6,6 +6,8 @@ use crate::wallet::money::types::OwnerError;
 use crate::wallet::owner::money::{ExportError, MoveError};
 use crate::wallet::owner::receipts::LogError;
 use crate::wallet::owner::{ConnectError, NamedError};
+use crate::wallet::pairing::grant::{ApproveError, AskError};
+use crate::wallet::pairing::pending::NoWish;
 
 pub(super) fn connect_status(error: &ConnectError) -> Status {
     let words = error.to_string();
@@ -38,6 +40,29 @@ pub(super) fn owner_status(error: &OwnerError) -> Status {
         | OwnerError::NotEnough { .. }
         | OwnerError::TooMany(_) => Status::failed_precondition(words),
         OwnerError::BadName | OwnerError::BadAmount | OwnerError::BadConnection(_) => Status::invalid_argument(words),
+    }
+}
+
+pub(super) fn ask_status(error: &AskError) -> Status {
+    match error {
+        AskError::Wish(_) => Status::invalid_argument(error.to_string()),
+        AskError::Full(_) => Status::resource_exhausted(error.to_string()),
+    }
+}
+
+pub(super) fn no_wish_status(error: &NoWish) -> Status {
+    match error {
+        NoWish::Unknown(_) => Status::not_found(error.to_string()),
+        NoWish::Decided(_) => Status::failed_precondition(error.to_string()),
+    }
+}
+
+pub(super) fn approve_status(error: &ApproveError) -> Status {
+    match error {
+        ApproveError::NoWish(no_wish) => no_wish_status(no_wish),
+        ApproveError::Connect(connect) => connect_status(connect),
+        ApproveError::NotIsolated(_) => Status::already_exists(error.to_string()),
+        ApproveError::NoName | ApproveError::Renewal(_) | ApproveError::NoBudget => Status::invalid_argument(error.to_string()),
     }
 }
 

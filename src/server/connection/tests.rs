@@ -194,7 +194,7 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let address = bound.public_address().unwrap();
     let parts = Parts {
         relay,
-        site: Site { information: Bytes::new(), page: Bytes::new() },
+        site: Site { information: Bytes::new(), page: Bytes::new(), pairing: None },
         total: TotalBytes::new(1 << 30),
         metrics: ServerMetrics::new(&registry),
         shutdown: shutdown.clone(),

@@ -37,6 +37,8 @@ pub struct Profile {
     pub revoked_at_s: Option<u64>,
     /// Relays of its pairing code; empty: this hearth's own.
     pub relays: Vec<String>,
+    /// What the app asked for it by, echoed in kind 13194 so that it finds its answer.
+    pub state: Option<String>,
     /// What its kind 13194 says and since when.
     pub announced: Announced,
     /// In which scheme its client spoke, as far as that outlives the process: the first one, and NIP-44 once it was used.
@@ -95,6 +97,8 @@ struct Row {
     revoked_at_s: Option<u64>,
     #[serde(default)]
     relays: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
     announced: Announced,
     #[serde(default)]
     spoken: Option<String>,
@@ -115,6 +119,7 @@ impl Profile {
             expires_at_s: self.expires_at_s,
             revoked_at_s: self.revoked_at_s,
             relays: self.relays.clone(),
+            state: self.state.clone(),
             announced: self.announced.clone(),
             spoken: self.spoken.map(|scheme| scheme.as_str().to_owned()),
         };
@@ -141,6 +146,7 @@ impl Profile {
             expires_at_s: row.expires_at_s,
             revoked_at_s: row.revoked_at_s,
             relays: row.relays,
+            state: row.state,
             announced: row.announced,
             spoken: row.spoken.as_deref().and_then(scheme_named),
         })
@@ -173,7 +179,11 @@ impl Profile {
 
     /// What its kind 13194 has to say now.
     pub fn announcement(&self, now_s: u64, able: MethodSet) -> Announcement {
-        Announcement::new(&self.offer(now_s, able))
+        let announcement = Announcement::new(&self.offer(now_s, able));
+        match &self.state {
+            Some(state) if self.standing(now_s) == Standing::Active => announcement.asked_by(self.client, state.clone()),
+            _ => announcement,
+        }
     }
 
     /// Brings `announced` up to date; `true` if it changed and must be stored. A replaceable event wins by a later second,
@@ -217,6 +227,7 @@ mod tests {
             expires_at_s: Some(200),
             revoked_at_s: None,
             relays: vec!["wss://a".to_owned()],
+            state: Some("0f".repeat(16)),
             announced: Announced::default(),
             spoken: Some(Scheme::Nip04),
         }

@@ -68,6 +68,7 @@ mod tests {
             expires_at_s: Some(1_788_264_000),
             revoked_at_s: None,
             relays: Vec::new(),
+            state: None,
             announced: Announced::default(),
             spoken: None,
         }

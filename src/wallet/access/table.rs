@@ -202,6 +202,7 @@ mod tests {
             expires_at_s: None,
             revoked_at_s,
             relays: Vec::new(),
+            state: None,
             announced: Announced::default(),
             spoken: None,
         };

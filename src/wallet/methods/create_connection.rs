@@ -188,6 +188,7 @@ mod tests {
             expires_at_s: Some(2_000),
             revoked_at_s: None,
             relays: Vec::new(),
+            state: None,
             announced: Announced::default(),
             spoken: None,
         };

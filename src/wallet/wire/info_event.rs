@@ -5,6 +5,7 @@ use secp256k1::Keypair;
 use super::method::{Method, MethodSet};
 use super::notification::{Notification, NotificationSet};
 use super::sign::{Nonce, Unsignable, Unsigned, sign};
+use crate::base::hex32::PublicKey;
 use crate::protocol::event::Event;
 use crate::protocol::kind;
 use crate::wallet::terms::Scheme;
@@ -56,6 +57,8 @@ pub struct Announcement {
     pub content: String,
     /// Value of the `encryption` tag.
     pub encryption: String,
+    /// The app that asked for the connection, and what it asked by: so that it finds its answer (extension 08).
+    pub asked_by: Option<(PublicKey, String)>,
     /// Value of the `notifications` tag, which is left out where it is empty.
     pub notifications: String,
     /// Value of the `extensions` tag, which is left out where it is empty.
@@ -72,21 +75,32 @@ impl Announcement {
         if !content.is_empty() && !notifications.is_empty() {
             content.push_str(" notifications");
         }
-        Self { content, encryption, notifications, extensions: offer.extensions().join(" ") }
+        Self { content, encryption, notifications, extensions: offer.extensions().join(" "), asked_by: None }
+    }
+
+    /// The same for an app that asked for the connection by `state`.
+    #[must_use]
+    pub fn asked_by(self, client: PublicKey, state: String) -> Self {
+        Self { asked_by: Some((client, state)), ..self }
     }
 
     /// Everything that can differ, in one line: two announcements with the same digest are the same.
     pub fn digest(&self) -> String {
-        format!("{}|{}|{}|{}", self.content, self.encryption, self.notifications, self.extensions)
+        let asked = self.asked_by.as_ref().map_or_else(String::new, |(_, state)| format!("|{state}"));
+        format!("{}|{}|{}|{}{asked}", self.content, self.encryption, self.notifications, self.extensions)
     }
 
     /// Signs it without randomness: the same announcement at the same time is the same event, byte for byte, so that offering it
     /// to the store again writes nothing.
     pub fn sign(&self, keypair: &Keypair, created_at: u64) -> Result<Event, Unsignable> {
+        let asked = self.asked_by.as_ref().map(|(client, state)| (client.to_hex(), state.as_str()));
+        let (client, state) = asked.as_ref().map_or(("", ""), |(client, state)| (client.as_str(), *state));
         let tags = [
             ["encryption", self.encryption.as_str()],
             ["notifications", self.notifications.as_str()],
             ["extensions", self.extensions.as_str()],
+            ["p", client],
+            ["state", state],
         ];
         let tags: Vec<&[&str]> = tags.iter().filter(|[_, value]| !value.is_empty()).map(<[&str; 2]>::as_slice).collect();
         sign(keypair, &Unsigned { kind: kind::WALLET_INFO, created_at, tags: &tags, content: &self.content }, Nonce::Same)

@@ -155,6 +155,25 @@ impl MethodSet {
         Method::ALL.into_iter().filter(|method| *method != Method::CreateConnection).collect()
     }
 
+    /// All that take money or look, and none that spends, signs or gives rights on.
+    pub fn receive_only() -> Self {
+        Method::ALL
+            .into_iter()
+            .filter(|method| {
+                !matches!(
+                    method,
+                    Method::PayInvoice
+                        | Method::MultiPayInvoice
+                        | Method::PayKeysend
+                        | Method::MultiPayKeysend
+                        | Method::Pay
+                        | Method::SignMessage
+                        | Method::CreateConnection
+                )
+            })
+            .collect()
+    }
+
     /// Whether it holds a method.
     pub const fn has(self, method: Method) -> bool {
         self.0 & method.bit() != 0

@@ -6,7 +6,7 @@ use crate::base::hex32::PublicKey;
 use crate::base::secret::Secret;
 
 /// Writes the pairing code. Most clients use the first relay only; without a secret the client made its own key.
-pub fn pairing_uri(wallet: &PublicKey, relays: &[String], secret: Option<&Secret<[u8; 32]>>) -> String {
+pub fn pairing_uri(wallet: &PublicKey, relays: &[String], secret: Option<&Secret<[u8; 32]>>, lud16: Option<&str>) -> String {
     let mut uri = format!("nostr+walletconnect://{wallet}");
     let mut separator = '?';
     for relay in relays {
@@ -19,6 +19,12 @@ pub fn pairing_uri(wallet: &PublicKey, relays: &[String], secret: Option<&Secret
         uri.push(separator);
         uri.push_str("secret=");
         uri.push_str(PublicKey::from(*secret.expose()).to_hex().as_str());
+        separator = '&';
+    }
+    if let Some(lud16) = lud16 {
+        uri.push(separator);
+        uri.push_str("lud16=");
+        percent_encode(&mut uri, lud16);
     }
     uri
 }
@@ -46,12 +52,13 @@ mod tests {
         let keypair = secp256k1::Keypair::from_seckey_slice(secp256k1::SECP256K1, &[7; 32]).unwrap();
         let wallet = crate::wallet::wire::sign::public_key(&keypair);
         let relays = ["ws://127.0.0.1:7777".to_owned(), "wss://relay.example.com/a?b=c&d".to_owned()];
-        let uri = pairing_uri(&wallet, &relays, Some(&Secret::new([9; 32])));
+        let uri = pairing_uri(&wallet, &relays, Some(&Secret::new([9; 32])), Some("me@example.com"));
         assert!(uri.starts_with(&format!("nostr+walletconnect://{wallet}?relay=ws%3A%2F%2F127.0.0.1%3A7777&relay=wss%3A%2F%2F")));
         let theirs = NostrWalletConnectUri::parse(&uri).unwrap();
         assert_eq!(theirs.public_key.to_hex(), wallet.to_string());
         assert_eq!(theirs.relays.len(), 2);
         assert_eq!(theirs.secret.to_secret_hex(), "09".repeat(32));
-        assert!(!pairing_uri(&wallet, &relays, None).contains("secret"));
+        assert_eq!(theirs.lud16.as_deref(), Some("me@example.com"));
+        assert!(!pairing_uri(&wallet, &relays, None, None).contains("secret"));
     }
 }

@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_granted_is_declined_with_words() {
-        let long = "x".repeat(LINK_BYTES_MAX);
+        let long = "x".repeat(LINK_BYTES_MAX + 1);
         let many = "a=1&".repeat(PARAMETERS_MAX + 1);
         let table = [
             ("", "this is no request"),

@@ -8,8 +8,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // The command line prints replies as JSON exactly as they are defined.
         .message_attribute(".", "#[derive(serde::Serialize)]")
-        // It holds a secret; `pb` gives it a Debug that says nothing.
-        .skip_debug([".hearth.admin.v1.MakeConnectionReply"])
+        // They hold secrets; `pb` gives them a Debug that says nothing.
+        .skip_debug([".hearth.admin.v1.MakeConnectionReply", ".hearth.admin.v1.ExportedTransaction"])
         .emit_rerun_if_changed(false)
         .compile_fds(files)?;
     Ok(())

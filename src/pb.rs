@@ -29,3 +29,10 @@ impl std::fmt::Debug for admin::MakeConnectionReply {
             .finish_non_exhaustive()
     }
 }
+
+impl std::fmt::Debug for admin::ExportedTransaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It may hold the proof of a payment.
+        f.debug_struct("ExportedTransaction").field("payment_hash", &self.payment_hash).finish_non_exhaustive()
+    }
+}

@@ -13,13 +13,14 @@ use crate::protocol::event::{Draft, Event};
 use crate::protocol::filter::Filter;
 use crate::protocol::reason::Verdict;
 use crate::relay::{Claim, Intake, Relay, Reply};
+use crate::wallet::access::audit::Audit;
 use crate::wallet::access::keys::WalletSeed;
 use crate::wallet::backend::embedded::{BadNodeKey, Embedded};
 use crate::wallet::money::{self, Money, WAITING_MAX};
 use crate::wallet::service::OpenError;
 use crate::wallet::{self, Answers, Publisher, Wallet, outbox};
 
-use super::data_dir::Keys;
+use super::keys::Keys;
 
 /// The wallet as the relay sees it.
 pub struct WalletForRelay(pub Wallet);
@@ -101,6 +102,8 @@ pub enum WalletError {
 pub struct WalletParts<'a> {
     /// `data/wallet`.
     pub dir: PathBuf,
+    /// `data/audit`.
+    pub audit: PathBuf,
     /// Its settings.
     pub settings: &'a WalletSettings,
     /// Its secrets.
@@ -115,10 +118,11 @@ pub struct WalletParts<'a> {
 
 /// Opens the wallet: the money first, which asks about every payment that has no outcome yet.
 pub fn open(parts: WalletParts<'_>) -> Result<Wallet, WalletError> {
-    let WalletParts { dir, settings, keys, publisher, clock, on_fatal } = parts;
+    let WalletParts { dir, audit, settings, keys, publisher, clock, on_fatal } = parts;
     let seed = || Secret::new(*keys.wallet_seed.expose());
     let backend = Arc::new(Embedded::new(&keys.node_key, &settings.embedded)?);
-    let answers = Answers::new(WalletSeed::new(seed()), outbox::Config::default(), publisher, clock.clone());
+    let audit = Audit::at(audit);
+    let answers = Answers::with_audit(WalletSeed::new(seed()), outbox::Config::default(), publisher, clock.clone(), audit);
     let money = Money::open(money::Parts {
         dir,
         database: kv::Config::default(),

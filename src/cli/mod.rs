@@ -7,6 +7,7 @@ pub mod admin_client;
 mod bench;
 mod check;
 mod init;
+mod passphrase;
 mod serve;
 mod stats;
 pub mod wallet;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Overrides, Problems, Settings, load};
+use crate::config::{Overrides, Settings, load};
 use admin_client::CommandError;
 use wallet::WalletCommand;
 
@@ -130,11 +131,6 @@ fn say(text: &str) {
 /// Says on stderr what went wrong.
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "hearth: {}", text.replace('\n', "\nhearth: "));
-}
-
-/// Problems as JSON.
-fn problems_json(problems: &Problems) -> String {
-    serde_json::json!({ "ok": problems.is_empty(), "problems": problems }).to_string()
 }
 
 #[cfg(test)]

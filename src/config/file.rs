@@ -207,6 +207,10 @@ section! {
         backend: String = "embedded".to_owned();
         /// Relay addresses in pairing codes; empty: the relay's own.
         relays: Vec<String> = Vec::new();
+        /// A file with the passphrase of a sealed seed; empty: asked for at the terminal, or the credential `hearth-passphrase`.
+        passphrase_file: String = String::new();
+        /// Lightning address that pairing codes and get_info name; empty: none.
+        lud16: String = String::new();
         /// Requests a second of one connection (off with `rates.enabled`).
         requests_per_connection: u64 = 50, in 1..=RATE_MAX;
         /// Requests at once of one connection.

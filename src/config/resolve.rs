@@ -10,6 +10,7 @@ use super::file::{Access, File, Limits, Log, Rates, Relay, Store};
 use super::problem::Problems;
 use crate::base::amount::Msat;
 use crate::base::hex32::PublicKey;
+use crate::base::secret::Secret;
 use crate::policy::rate::Rate;
 use crate::policy::{self, Home, RateConfig, Rules};
 use crate::protocol::event::EventLimits;
@@ -68,8 +69,21 @@ pub struct Settings {
     pub store: store::Config,
     /// The wallet service.
     pub wallet: WalletSettings,
+    /// Where secrets come from.
+    pub keys: KeySettings,
     /// Log lines.
     pub log: log::Config,
+}
+
+/// Where secrets come from that do not lie in the data directory.
+#[derive(Debug, Clone, Default)]
+pub struct KeySettings {
+    /// systemd's directory of credentials, where it started us.
+    pub credentials: Option<PathBuf>,
+    /// The file that holds the passphrase of the wallet seed.
+    pub passphrase_file: Option<PathBuf>,
+    /// The passphrase itself, where somebody typed it.
+    pub typed: Option<Secret<String>>,
 }
 
 /// What the rooms of the wallet are told.
@@ -97,7 +111,10 @@ pub fn load(overrides: &Overrides) -> Result<Settings, Problems> {
         file.admin.listen.clone_from(listen);
     }
     let data = overrides.data.clone().unwrap_or_else(|| PathBuf::from(&file.data));
-    resolve(&file, path, data, problems)
+    let mut settings = resolve(&file, path, data, problems)?;
+    // The one thing that systemd tells by the environment: where the credentials lie.
+    settings.keys.credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(settings)
 }
 
 /// The file that is named; else `config.toml` if it is there; else nothing, which means all defaults.
@@ -133,6 +150,10 @@ pub fn resolve(file: &File, path: Option<PathBuf>, data: PathBuf, problems: Prob
         outbox_total_bytes: size(file.limits.outbox_total_bytes),
         store: resolver.store(&file.store),
         wallet: resolver.wallet(file),
+        keys: KeySettings {
+            passphrase_file: Some(PathBuf::from(&file.wallet.passphrase_file)).filter(|path| !path.as_os_str().is_empty()),
+            ..KeySettings::default()
+        },
         log: resolver.log(&file.log),
     };
     if resolver.problems.is_empty() { Ok(settings) } else { Err(resolver.problems) }

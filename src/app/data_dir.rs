@@ -105,6 +105,7 @@ impl DataDir {
     pub fn make(&self) -> Result<Made, Problems> {
         let mut problems = Problems::default();
         let mut made = Made::default();
+        let fresh: Vec<&Path> = self.path().ancestors().take_while(|path| !path.exists()).collect();
         for directory in [self.path(), &self.keys()] {
             if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(directory) {
                 problems.add(directory.to_string_lossy(), format!("cannot be made: {error}"));
@@ -134,9 +135,13 @@ impl DataDir {
                 }
             }
         }
-        let synced = File::open(self.keys()).and_then(|keys| keys.sync_all());
-        if let Err(error) = synced {
-            problems.add(self.keys().to_string_lossy(), format!("cannot be synced: {error}"));
+        // A directory's name is on the disk when the directory it lies in is synced.
+        let outer = fresh.into_iter().filter_map(Path::parent);
+        for directory in [self.keys().as_path(), self.path()].into_iter().chain(outer) {
+            let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            if let Err(error) = File::open(place).and_then(|directory| directory.sync_all()) {
+                problems.add(place.to_string_lossy(), format!("cannot be synced: {error}"));
+            }
         }
         if problems.is_empty() { Ok(made) } else { Err(problems) }
     }
@@ -149,6 +154,9 @@ impl DataDir {
         }
         for directory in [self.path(), &self.keys()] {
             check_private(directory, true, &mut problems);
+        }
+        if self.wallet().exists() {
+            check_private(&self.wallet(), true, &mut problems);
         }
         if !self.keys().is_dir() {
             return problems;

@@ -49,23 +49,30 @@ impl Anchor {
     pub(super) fn open(dir: &Path, make: bool) -> io::Result<(Option<Self>, Option<Mark>)> {
         let path = dir.join(FILE);
         match OpenOptions::new().read(true).write(true).open(&path) {
+            // The power went while it was made: the journal is empty, and nothing but zeros was ever written here.
+            Ok(file) if make && is_blank(&file)? => Self::begin(file, dir),
             Ok(file) => {
                 let (mark, next_slot) = read(&file)?;
                 Ok((Some(Self { file, next_slot }), mark))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
                 let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-                let mut anchor = Self { file, next_slot: 0 };
-                let mark = Mark { seq: 0, link: [0; 32] };
-                anchor.file.set_len(2 * SLOT_BYTES)?;
-                anchor.write(mark)?;
-                anchor.file.sync_all()?;
-                File::open(dir)?.sync_all()?;
-                Ok((Some(anchor), Some(mark)))
+                Self::begin(file, dir)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((None, None)),
             Err(error) => Err(error),
         }
+    }
+
+    /// The mark of an empty journal, and the file's name, on the disk.
+    fn begin(file: File, dir: &Path) -> io::Result<(Option<Self>, Option<Mark>)> {
+        let mut anchor = Self { file, next_slot: 0 };
+        let mark = Mark { seq: 0, link: [0; 32] };
+        anchor.file.set_len(2 * SLOT_BYTES)?;
+        anchor.write(mark)?;
+        anchor.file.sync_all()?;
+        File::open(dir)?.sync_all()?;
+        Ok((Some(anchor), Some(mark)))
     }
 
     /// Writes a mark and waits for the disk.
@@ -81,6 +88,13 @@ impl Anchor {
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
+}
+
+/// Whether both slots hold nothing but zeros, as far as they are there.
+fn is_blank(file: &File) -> io::Result<bool> {
+    let mut bytes = [0_u8; 2 * SLOT];
+    let read = file.read_at(&mut bytes, 0)?;
+    Ok(bytes.iter().take(read).all(|byte| *byte == 0))
 }
 
 /// The mark that counts, and the slot to be written next.
@@ -136,6 +150,19 @@ mod tests {
             torn.write_all_at(&[0x55; 40], anchor.next_slot * SLOT_BYTES).unwrap();
             assert_eq!(Anchor::open(dir.path(), false).unwrap().1, Some(mark(seq)));
         }
+    }
+
+    #[test]
+    fn one_whose_making_was_interrupted_is_made_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        for length in [0, 1_024] {
+            std::fs::write(&path, vec![0; length]).unwrap();
+            assert_eq!(Anchor::open(dir.path(), false).unwrap().1, None, "the journal has records");
+            assert_eq!(Anchor::open(dir.path(), true).unwrap().1, Some(Mark { seq: 0, link: [0; 32] }));
+        }
+        std::fs::write(&path, [7; 1_024]).unwrap();
+        assert_eq!(Anchor::open(dir.path(), true).unwrap().1, None, "damaged, not unfinished");
     }
 
     #[test]

@@ -303,7 +303,7 @@ fn shown(dir: &Path, notes: &[Event]) -> Result<(usize, usize, usize), String> {
     }
     let filters: std::sync::Arc<[Filter]> = vec![Filter::default()].into();
     let mut wrong = None;
-    if let Ok(mut scan) = store.scan(filters, ScanLimits { default_limit: 5_000, max_limit: 5_000 }, u64::MAX) {
+    if let Ok(mut scan) = store.scan(filters, &ScanLimits { default_limit: 5_000, max_limit: 5_000 }) {
         loop {
             let step = scan.run(std::time::Instant::now() + PATIENCE, &mut |event| {
                 if !notes.iter().any(|note| note.json() == event.json()) {

@@ -331,6 +331,7 @@ impl Resolver {
             hot_bytes: size(section.hot_bytes),
             durability,
             queue_events: size(section.queue_events),
+            free_bytes_min: section.free_bytes_min,
             ..store::Config::default()
         }
     }

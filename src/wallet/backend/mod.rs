@@ -6,6 +6,7 @@
 
 pub mod bolt11;
 pub mod embedded;
+pub mod grpc;
 pub mod sign;
 
 use crate::base::amount::Msat;

@@ -7,6 +7,7 @@
 pub mod bolt11;
 pub mod embedded;
 pub mod grpc;
+pub mod scripted;
 pub mod sign;
 
 use crate::base::amount::Msat;

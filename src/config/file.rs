@@ -203,7 +203,7 @@ section! {
     Wallet ["wallet"] {
         /// Off: a relay without a wallet service; its data stay as they are.
         enabled: bool = true;
-        /// Which wallet pays: "embedded".
+        /// Which wallet pays: "embedded" or "lnd".
         backend: String = "embedded".to_owned();
         /// Relay addresses in pairing codes; empty: the relay's own.
         relays: Vec<String> = Vec::new();
@@ -229,6 +229,26 @@ section! {
         alias: String = "hearth".to_owned();
         /// Network that its invoices name: mainnet, testnet, signet or regtest.
         network: String = "regtest".to_owned();
+    }
+}
+
+section! {
+    /// `[wallet.lnd]`: a node of LND that pays.
+    Lnd ["wallet.lnd"] {
+        /// Host and port of its gRPC.
+        address: String = "127.0.0.1:10009".to_owned();
+        /// A copy of its tls.cert.
+        cert_file: String = String::new();
+        /// A macaroon with the rights that are needed.
+        macaroon_file: String = String::new();
+        /// The network that it must be on: mainnet, testnet, signet or regtest.
+        network: String = "mainnet".to_owned();
+        /// After this time it starts no further attempt of a payment.
+        payment_timeout_s: u64 = 60, in 5..=600;
+        /// How long other calls may take.
+        call_timeout_s: u64 = 30, in 1..=300;
+        /// Whether invoices name private channels.
+        route_hints: bool = true;
     }
 }
 
@@ -269,6 +289,8 @@ pub struct File {
     pub wallet: Wallet,
     /// `[wallet.embedded]`
     pub embedded: Embedded,
+    /// `[wallet.lnd]`
+    pub lnd: Lnd,
     /// `[admin]`
     pub admin: Admin,
     /// `[log]`
@@ -289,6 +311,7 @@ impl Default for File {
             store: Store::default(),
             wallet: Wallet::default(),
             embedded: Embedded::default(),
+            lnd: Lnd::default(),
             admin: Admin::default(),
             log: Log::default(),
         }
@@ -312,6 +335,7 @@ impl File {
         let (store, store_table) = Store::read(&mut reader, &mut top);
         let (wallet, mut wallet_table) = Wallet::read(&mut reader, &mut top);
         let (embedded, embedded_table) = Embedded::read(&mut reader, &mut wallet_table);
+        let (lnd, lnd_table) = Lnd::read(&mut reader, &mut wallet_table);
         let (admin, admin_table) = Admin::read(&mut reader, &mut top);
         let (log, log_table) = Log::read(&mut reader, &mut top);
         let tables = [
@@ -322,12 +346,13 @@ impl File {
             store_table,
             wallet_table,
             embedded_table,
+            lnd_table,
             admin_table,
             log_table,
         ];
         reader.finish(&top);
         tables.iter().for_each(|table| reader.finish(table));
-        (Self { data, relay, limits, rates, access, store, wallet, embedded, admin, log }, reader.problems)
+        (Self { data, relay, limits, rates, access, store, wallet, embedded, lnd, admin, log }, reader.problems)
     }
 
     /// Every key that a file may have, with its full path.
@@ -341,6 +366,7 @@ impl File {
             Store::KEYS,
             Wallet::KEYS,
             Embedded::KEYS,
+            Lnd::KEYS,
             Admin::KEYS,
             Log::KEYS,
         ];

@@ -6,6 +6,7 @@
 
 pub mod bolt11;
 pub mod embedded;
+pub mod lnd;
 pub mod sign;
 
 use crate::base::amount::Msat;

@@ -218,6 +218,12 @@ const SNIPPETS: &[(&str, &str, &str, &str)] = &[
     ("panics", "src/kv/mod.rs", "fn f() { x.unwrap(); }", "fn f() { x.unwrap_or_default(); }"),
     ("panics", "src/kv/mod.rs", "fn f() { x\n.expect(\"reason\"); }", "#[expect(dead_code)]\nfn f() { /* x.expect(\"\") */ }"),
     ("panics", "src/kv/mod.rs", "fn f() { panic!(\"x\") }", "#[cfg(test)]\nmod tests { fn f() { panic!(\"x\") } }"),
+    (
+        "panics",
+        "src/kv/mod.rs",
+        "fn f() { match x {\n#[cfg(test)]\n1 => g(a, b),\n2 => panic!() } }",
+        "struct A {\n#[cfg(test)]\npub(super) b: B,\n}\n#[cfg(test)]\nfn f<A, B>() { panic!() }",
+    ),
     ("panics", "src/kv/mod.rs", "#[cfg(test)] use a::b; fn f() { todo!() }", "fn f() { let s = \"todo!()\"; }"),
     ("prints", "src/store/mod.rs", "fn f() { println!(\"x\"); }", "fn f() { tracing::info!(\"x\"); }"),
     ("prints", "src/store/mod.rs", "use std::io; fn f() { io::stdout(); }", "fn f() { let x = r#\"println!()\"#; }"),
@@ -244,7 +250,7 @@ fn every_rule_finds_what_breaks_it_and_nothing_else() {
     let long = |lines: usize| format!("fn long(a: [u8; 3]) -> fn() {{\n{}}}\nfn other() {{}}\n", "x();\n".repeat(lines));
     assert_eq!((rule("function-length").check)(&Source::new("src/a.rs", &long(69))).len(), 1);
     assert_eq!((rule("function-length").check)(&Source::new("src/a.rs", &long(68))), []);
-    let tall = |lines: usize| format!("{}#[cfg(test)]\n{}", "x();\n".repeat(lines), "y();\n".repeat(900));
+    let tall = |lines: usize| format!("{}#[cfg(test)]\nmod tests {{\n{}}}", "x();\n".repeat(lines), "y();\n".repeat(900));
     assert_eq!((rule("file-length").check)(&Source::new("src/a.rs", &tall(501))).len(), 1);
     assert_eq!((rule("file-length").check)(&Source::new("src/a.rs", &tall(500))), []);
     for rule in RULES {

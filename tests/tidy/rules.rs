@@ -270,7 +270,12 @@ fn function_length(source: &Source) -> Vec<(usize, String)> {
 }
 
 fn file_length(source: &Source) -> Vec<(usize, String)> {
-    let lines = source.text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+    let lines: Vec<&str> = source.text.lines().collect();
+    let is_tests = |at: &usize| {
+        lines[*at] == "#[cfg(test)]"
+            && lines[at + 1..].iter().find(|line| !line.starts_with("#[")).is_some_and(|line| line.contains("mod "))
+    };
+    let lines = (0..lines.len()).find(is_tests).unwrap_or(lines.len());
     if lines > FILE_LINES { vec![(1, format!("{lines} lines before its tests, at most {FILE_LINES}"))] } else { Vec::new() }
 }
 

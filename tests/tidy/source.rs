@@ -86,11 +86,21 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
     kept
 }
 
-/// The last token of the item that starts at `from`: its `;`, or the brace that closes its body.
+/// The last token of the item that starts at `from`: its `;`, or the brace that closes its body. What is no item (a field, an arm)
+/// ends at its comma, or before the brace around it.
 fn end_of_item(tokens: &[Token], from: usize) -> usize {
+    const ITEMS: [&str; 13] =
+        ["fn", "impl", "mod", "struct", "enum", "use", "const", "static", "type", "trait", "unsafe", "async", "let"];
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let mut at = from;
+    if text(at) == "pub" {
+        at = if text(at + 1) == "(" { closing(tokens, at + 1) + 1 } else { at + 1 };
+    }
+    let is_item = ITEMS.contains(&text(at));
     while at < tokens.len() {
-        match tokens[at].text.as_str() {
+        match text(at) {
+            "," if !is_item => return at,
+            "}" if !is_item => return at - 1,
             "{" => return closing(tokens, at),
             "(" | "[" => at = closing(tokens, at),
             ";" => return at,

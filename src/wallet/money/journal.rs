@@ -9,6 +9,7 @@ use super::layout::{self, Link};
 use super::payment::{InvoiceRow, PaymentRow, RequestRow, Rows, RowsError, State};
 use super::record::{Entry, Record};
 use super::rows::{self, Source};
+use super::turn::Pages;
 use super::types::{ConnectionId, RequestKey};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
@@ -115,8 +116,25 @@ impl Journal {
         self.shelf.clone()
     }
 
-    /// Adds a record to the batch. It is visible to look-ups at once, and on no disk before [`Journal::commit`].
-    pub(super) fn append(&mut self, entry: &Entry) -> Result<(), RowsError> {
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        self.batch.put(family, key, value);
+        self.fresh.insert((family, key.to_vec()), value.to_vec());
+    }
+
+    /// Brings an anchor that is one batch behind up to date, after the journal was found whole.
+    pub(super) fn anchor_now(&mut self) -> Result<(), WriteError> {
+        let mark = self.mark;
+        Ok(self.anchor.as_mut().ok_or(WriteError::Closed)?.write(mark)?)
+    }
+
+    /// Writes everything as files, so that the next start reads no log.
+    pub(super) fn flush(&self) -> Result<(), WriteError> {
+        Ok(self.shelf.0.flush()?)
+    }
+}
+
+impl Pages for Journal {
+    fn append(&mut self, entry: &Entry) -> Result<(), WriteError> {
         let value = layout::encode(entry, &self.mark.link);
         self.mark = Mark { seq: entry.seq, link: layout::link(entry.seq, &value) };
         self.records += 1;
@@ -129,18 +147,12 @@ impl Journal {
         Ok(())
     }
 
-    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
-        self.batch.put(family, key, value);
-        self.fresh.insert((family, key.to_vec()), value.to_vec());
-    }
-
-    /// Records in the batch.
-    pub(super) fn pending(&self) -> u64 {
+    fn pending(&self) -> u64 {
         self.records
     }
 
-    /// Makes the batch durable: one synced commit, then the anchor. After an error nothing more is written.
-    pub(super) fn commit(&mut self) -> Result<(), WriteError> {
+    /// One synced commit, then the anchor.
+    fn commit(&mut self) -> Result<(), WriteError> {
         let anchor = self.anchor.as_mut().ok_or(WriteError::Closed)?;
         self.shelf.0.commit(&self.batch, Sync::Yes)?;
         anchor.write(self.mark)?;
@@ -148,17 +160,6 @@ impl Journal {
         self.fresh.clear();
         self.records = 0;
         Ok(())
-    }
-
-    /// Brings an anchor that is one batch behind up to date, after the journal was found whole.
-    pub(super) fn anchor_now(&mut self) -> Result<(), WriteError> {
-        let mark = self.mark;
-        Ok(self.anchor.as_mut().ok_or(WriteError::Closed)?.write(mark)?)
-    }
-
-    /// Writes everything as files, so that the next start reads no log.
-    pub(super) fn flush(&self) -> Result<(), WriteError> {
-        Ok(self.shelf.0.flush()?)
     }
 }
 

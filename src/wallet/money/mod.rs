@@ -4,7 +4,7 @@
 //! * [`payment`]: the pure core; `receive`, `owner`, `recover` are its other chapters. [`ledger`], [`budget`], [`period`]: what it
 //!   counts with.
 //! * [`record`], `layout`, `journal`, `anchor`: what is on disk. `index`, `rows`: how it is found again.
-//! * `shell`: the thread around the core, and the reads that need neither thread nor disk.
+//! * `turn`: steps, one commit, then everything else. `shell`: the thread around it, and the reads that need neither thread nor disk.
 //!
 //! It does not know how requests are encrypted, who may use which method, or that there is a relay.
 
@@ -20,6 +20,8 @@ pub mod memory;
 mod owner;
 pub mod payment;
 pub mod period;
+#[cfg(test)]
+mod planted;
 mod receive;
 pub mod record;
 mod recover;
@@ -28,6 +30,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod turn;
 pub mod types;
 
 pub use handle::Money;

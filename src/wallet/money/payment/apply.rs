@@ -6,6 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::super::budget::Spending;
 use super::super::ledger::LedgerError;
+#[cfg(test)]
+use super::super::planted::Bug;
 use super::super::record::{Book, Done, Ending, Entry, Intent, Invoice, Payee, Posting, Record, Used};
 use super::super::types::{AccountId, ConnectionId, ConnectionRow, RequestRef};
 use super::State;
@@ -151,6 +153,10 @@ impl State {
             return Err(Broken::OverBudget(id));
         }
         let belongs_ms = connection.spending.hold(hold, at_ms);
+        #[cfg(test)]
+        if self.planted.bug == Some(Bug::BudgetCountsSettledOnly) {
+            connection.spending.end(belongs_ms, hold, Msat::ZERO);
+        }
         connection.in_flight += 1;
         self.ledger.hold(intent.account, hold)?;
         self.touched.accounts.insert(intent.account);
@@ -179,6 +185,8 @@ impl State {
         let open = self.open.get(&done.hash).filter(|open| open.seq == done.intent).ok_or(Broken::NotOpen(done.hash))?;
         let (id, account, hold, belongs_ms) = (open.intent.request.connection, open.intent.account, open.hold(), open.belongs_ms);
         let cost = cost(&done.ending, open.intent.amount);
+        #[cfg(test)]
+        let cost = if self.has(Bug::FeeNotCounted) { cost.min(open.intent.amount) } else { cost };
         self.post(&done.postings)?;
         self.release(account, hold)?;
         self.open.remove(&done.hash);

@@ -106,6 +106,8 @@ fn check_invoice(state: &State, order: &PayOrder, invoice: &Decoded, now_ms: u64
         return Err(Judgement::no(ErrorCode::Other, words));
     }
     let amount = match (invoice.amount, *given) {
+        #[cfg(test)]
+        (Some(_), Some(given)) if state.has(super::super::planted::Bug::AmountOfRequest) => given,
         (Some(amount), Some(given)) if amount != given => {
             let words = format!("the invoice is for {amount}, the request says {given}; nothing was paid");
             return Err(Judgement::no(ErrorCode::Other, words));

@@ -1,6 +1,8 @@
 //! From a request to records: the intent first, and nothing is sent that is not written.
 
 use super::super::ledger::transfer;
+#[cfg(test)]
+use super::super::planted::Forgetful;
 use super::super::record::{Answered, Book, Done, Ending, Intent, Payee, Record};
 use super::super::types::{ConnectionId, ErrorCode, Outcome, PayOrder, PayReply, Preimage, Refusal};
 use super::check::{Judgement, judge};
@@ -32,6 +34,10 @@ pub(super) fn pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, o
 }
 
 fn try_pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, out: &mut Vec<Effect>) -> Result<PayReply, RowsError> {
+    #[cfg(test)]
+    let hash = wish.invoice.as_ref().ok().map(|invoice| invoice.hash);
+    #[cfg(test)]
+    let rows: &dyn Rows = &Forgetful::new(state, rows, &wish.order.request.key, hash);
     if let Some(reply) = repeated(rows, &wish.order, out)? {
         return Ok(reply);
     }

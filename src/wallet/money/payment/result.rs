@@ -2,6 +2,8 @@
 //! everything else is unknown: the hold stays, and the back end is asked again at 1, 2, 4 ... 60 seconds.
 
 use super::super::ledger::payment;
+#[cfg(test)]
+use super::super::planted::Bug;
 use super::super::record::{Answered, Done, Ending, Record};
 use super::super::types::{ErrorCode, Outcome, Preimage, Refusal};
 use super::pay::send_order;
@@ -36,6 +38,8 @@ pub(super) fn sent(
     match result {
         SendResult::Settled { preimage, fee } => settled(state, rows, hash, preimage, fee, now_ms, out),
         SendResult::Failed(reason) => failed(state, hash, attempt, reason, now_ms, out),
+        #[cfg(test)]
+        SendResult::Unknown(reason) if state.has(Bug::TimeOutIsFailed) => failed(state, hash, attempt, reason, now_ms, out),
         SendResult::Unknown(_) => ask_again(state, hash, attempt, now_ms),
     }
 }
@@ -183,6 +187,12 @@ fn ask_again(state: &mut State, hash: &PaymentHash, attempt: u64, now_ms: u64) {
 /// The back end has never heard of it. After a restart that may be the truth; for something that was sent it is believed only
 /// when the invoice is over and nothing can be paid any more.
 fn not_found(state: &mut State, hash: &PaymentHash, attempt: u64, now_ms: u64, out: &mut Vec<Effect>) {
+    #[cfg(test)]
+    if state.has(Bug::ReleaseOnNotFound) {
+        return failed(state, hash, attempt, "not found".to_owned(), now_ms, out);
+    }
+    #[cfg(test)]
+    let resolves_again = state.has(Bug::ResolveAgainOnRetry);
     let refuses_second = state.refuses_second && state.halted.is_none();
     let Some(open) = state.open.get_mut(hash).filter(|open| open.seq == attempt) else { return };
     let watch = &mut open.watch;
@@ -196,7 +206,10 @@ fn not_found(state: &mut State, hash: &PaymentHash, attempt: u64, now_ms: u64, o
         open.watch.recovered = false;
         open.watch.not_found = 0;
         open.watch.ask_at_ms = now_ms.saturating_add(super::pay::SEND_PATIENCE_MS);
-        return out.push(Effect::Send(send_order(&open.intent, open.seq)));
+        let order = send_order(&open.intent, open.seq);
+        #[cfg(test)]
+        let order = if resolves_again { super::super::planted::resolved_again(order) } else { order };
+        return out.push(Effect::Send(order));
     }
     let over_ms = open.intent.invoice_expires_at_s.saturating_mul(1_000).saturating_add(NOT_FOUND_GRACE_MS);
     if now_ms >= over_ms && open.watch.not_found >= NOT_FOUND_TIMES {

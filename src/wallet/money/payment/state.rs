@@ -184,6 +184,9 @@ pub struct State {
     pub halted: Option<String>,
     /// For the shell.
     pub touched: Touched,
+    /// The mistake that the simulator has to find.
+    #[cfg(test)]
+    pub(in crate::wallet) planted: super::super::planted::Planted,
 }
 
 impl State {
@@ -202,6 +205,8 @@ impl State {
             seq: 0,
             halted: None,
             touched: Touched::default(),
+            #[cfg(test)]
+            planted: super::super::planted::Planted::default(),
         }
     }
 

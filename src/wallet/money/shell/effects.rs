@@ -1,89 +1,21 @@
-//! What the core wants done: records into the batch with their answers signed, one commit, and then the rest: replies, sends,
-//! answers. The order is what keeps money safe: nothing after the commit happens when it fails.
+//! What is done after the commit of a turn, and what when it fails: then nothing of the turn is done.
 
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::super::payment::{Effect, Reply, Token};
-use super::super::record::{Answered, Entry, Invoice, Record};
-use super::super::types::{KnownAnswer, Outcome, RequestKey, RequestRef, Settled};
-use super::Message;
+use super::super::payment::Effect;
+use super::super::record::{Entry, Invoice, Record};
+use super::super::turn::{Act, After, answers};
+use super::super::types::{KnownAnswer, RequestRef};
 use super::history::settled;
 use super::worker::Worker;
+use super::{Message, Shared};
 use crate::protocol::event::Event;
 use crate::wallet::backend::bolt11::Decoded;
-use crate::wallet::backend::{Ack, BackendError, Network};
-
-/// What a turn has gathered for the time after its commit.
-#[derive(Default)]
-pub(super) struct Gathered {
-    replies: Vec<(Token, Reply)>,
-    pub(super) acks: Vec<Ack>,
-    effects: Vec<Effect>,
-    news: Vec<News>,
-}
-
-/// What became true with the commit.
-enum News {
-    Pending(RequestKey),
-    Answered(RequestRef, Event),
-    Settled(Settled),
-    Invoice(Box<Decoded>),
-}
+use crate::wallet::backend::{BackendError, Network};
 
 impl Worker {
-    /// Puts a record into the batch, with its answers signed; everything else waits for the commit.
-    pub(super) fn stage(&mut self, effect: Effect, now_ms: u64, gathered: &mut Gathered) -> Result<(), String> {
-        match effect {
-            Effect::Append { mut entry, outcome } => {
-                self.sign(&mut entry, outcome.as_ref(), now_ms / 1_000, gathered);
-                self.journal.append(&entry).map_err(|error| error.to_string())?;
-                self.note(&entry, gathered);
-            }
-            Effect::Reply(token, reply) => gathered.replies.push((token, reply)),
-            other => gathered.effects.push(other),
-        }
-        Ok(())
-    }
-
-    fn sign(&self, entry: &mut Entry, outcome: Option<&Outcome>, now_s: u64, gathered: &mut Gathered) {
-        let answers: &mut [Answered] = match &mut entry.record {
-            Record::Done(done) => &mut done.answers,
-            Record::Answer { answered, .. } => std::slice::from_mut(answered),
-            _ => return,
-        };
-        let Some(outcome) = outcome else { return };
-        for answered in answers {
-            if let Some(event) = self.signer.answer(&answered.request, outcome, now_s) {
-                answered.event = event.bytes().to_vec();
-                gathered.news.push(News::Answered(answered.request.clone(), event));
-            }
-        }
-    }
-
-    fn note(&self, entry: &Entry, gathered: &mut Gathered) {
-        let news = &mut gathered.news;
-        match &entry.record {
-            Record::Done(_) | Record::Received { .. } => news.extend(settled(entry).into_iter().flatten().map(News::Settled)),
-            Record::Intent(intent) => news.push(News::Pending(intent.request.key)),
-            Record::Attach { request, .. } => news.push(News::Pending(request.key)),
-            Record::Invoice(invoice) => news.push(News::Invoice(Box::new(as_read(invoice, self.state.network)))),
-            _ => {}
-        }
-    }
-
-    /// `true`: everything of the batch is on the disk, and anchored.
-    pub(super) fn commit(&mut self) -> bool {
-        if self.journal.pending() == 0 {
-            return true;
-        }
-        match self.journal.commit() {
-            Ok(()) => true,
-            Err(error) => self.fail(&error.to_string()),
-        }
-    }
-
     /// Nothing was sent and nothing will be; the sync is not tried again.
     pub(super) fn fail(&mut self, words: &str) -> bool {
         self.shared.is_shut.store(true, Ordering::Release);
@@ -95,37 +27,35 @@ impl Worker {
         false
     }
 
-    /// After the commit: replies first, then the back end, then answers.
-    pub(super) fn perform(&mut self, gathered: Gathered) {
-        for (token, reply) in gathered.replies {
-            if let Some(caller) = self.callers.remove(&token) {
-                caller.tell(reply);
+    /// After the commit, and only then.
+    pub(super) fn perform(&mut self, after: After) {
+        for act in after.acts() {
+            match act {
+                Act::Reply(token, reply) => {
+                    if let Some(caller) = self.callers.remove(&token) {
+                        caller.tell(reply);
+                    }
+                }
+                Act::Effect(effect) => self.perform_effect(effect),
+                Act::Written(entry) => self.tell(&entry),
             }
-        }
-        for ack in gathered.acks {
-            ack();
-        }
-        for effect in gathered.effects {
-            self.perform_effect(effect);
-        }
-        for news in gathered.news {
-            self.tell(news);
         }
     }
 
-    fn tell(&self, news: News) {
-        let view = &self.shared.view;
-        match news {
-            News::Answered(request, event) => {
-                if request.key.item == 0 {
-                    view.remember(request.key.event, KnownAnswer::Answered(event.clone()));
-                }
-                self.signer.publish(&request, &event);
+    /// What became true with the commit.
+    fn tell(&self, entry: &Entry) {
+        remember_pending(&self.shared, entry);
+        for answered in answers(&entry.record) {
+            if let Some(event) = Event::from_bytes(Bytes::copy_from_slice(&answered.event)) {
+                remember_answer(&self.shared, &answered.request, &event);
+                self.signer.publish(&answered.request, &event);
             }
-            News::Pending(key) if key.item == 0 => view.remember(key.event, KnownAnswer::Pending),
-            News::Pending(_) => {}
-            News::Settled(settled) => self.signer.settled(&settled),
-            News::Invoice(invoice) => view.remember_invoice(*invoice),
+        }
+        for settled in settled(entry).into_iter().flatten() {
+            self.signer.settled(&settled);
+        }
+        if let Record::Invoice(invoice) = &entry.record {
+            self.shared.view.remember_invoice(as_read(invoice, self.state.network));
         }
     }
 
@@ -172,5 +102,24 @@ fn as_read(invoice: &Invoice, network: Network) -> Decoded {
         expires_at_s: invoice.expires_at_s,
         description: invoice.description.clone().filter(|_| invoice.description_hash.is_none()),
         description_hash: invoice.description_hash,
+    }
+}
+
+/// A request whose payment is under way.
+pub(super) fn remember_pending(shared: &Shared, entry: &Entry) {
+    let request = match &entry.record {
+        Record::Intent(intent) => &intent.request,
+        Record::Attach { request, .. } => request,
+        _ => return,
+    };
+    if request.key.item == 0 {
+        shared.view.remember(request.key.event, KnownAnswer::Pending);
+    }
+}
+
+/// A request that was answered.
+pub(super) fn remember_answer(shared: &Shared, request: &RequestRef, event: &Event) {
+    if request.key.item == 0 {
+        shared.view.remember(request.key.event, KnownAnswer::Answered(event.clone()));
     }
 }

@@ -13,13 +13,14 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::super::OpenError;
-use super::super::journal::{BATCH_RECORDS_MAX, Journal, Shelf, WriteError};
-use super::super::payment::{Effect, Input, OwnerWish, State, Token, step};
-use super::super::record::{Answered, Entry, Record};
+use super::super::journal::{Journal, Shelf, WriteError};
+use super::super::payment::{Effect, Input, OwnerWish, State, Token};
+use super::super::record::Entry;
 use super::super::recover;
-use super::super::types::{AnswerSigner, ErrorCode, KnownAnswer, Preimage, Refusal, RequestKey};
+use super::super::turn::{Pages, answers, turn};
+use super::super::types::{AnswerSigner, ErrorCode, Outcome, Preimage, Refusal, RequestKey, RequestRef};
 use super::callers::Caller;
-use super::effects::Gathered;
+use super::effects::{remember_answer, remember_pending};
 use super::{Command, Message, Parts, Shared};
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
@@ -62,8 +63,8 @@ impl Worker {
         let info = parts.backend.info();
         let mut state = State::new(parts.limits, info.network, parts.backend.capabilities().refuses_second);
         let view = Arc::clone(&shared);
-        let mut remember = |entry: &Entry| remember_answers(&view, entry);
-        let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut remember)?;
+        let mut each = |entry: &Entry| remember(&view, entry);
+        let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut each)?;
         state.halted = found.damage.map(|damage| {
             format!("{damage}. Nothing is paid and nothing is written; keep a copy of the data directory before trying anything")
         });
@@ -249,32 +250,25 @@ impl Worker {
     /// One turn. `false`: the disk failed.
     fn turn(&mut self, inputs: Vec<Input>) -> bool {
         let now_ms = self.clock.now_ms();
-        let mut effects = Vec::new();
-        let mut gathered = Gathered::default();
         let tick = (self.ticked.elapsed() >= TICK).then_some(Input::Tick);
         if tick.is_some() {
             self.ticked = Instant::now();
         }
-        for input in inputs.into_iter().chain(tick) {
-            step(&mut self.state, &self.journal, input, now_ms, &mut effects);
-            for effect in effects.drain(..) {
-                if let Err(words) = self.stage(effect, now_ms, &mut gathered) {
-                    return self.fail(&words);
-                }
-            }
-            if self.journal.pending() >= BATCH_RECORDS_MAX && !self.commit() {
-                return false;
-            }
-        }
-        if !self.commit() {
-            return false;
-        }
+        let signer = Arc::clone(&self.signer);
+        let pen = move |request: &RequestRef, outcome: &Outcome, now_s| {
+            signer.answer(request, outcome, now_s).map(|event| event.bytes().to_vec())
+        };
+        let inputs = inputs.into_iter().chain(tick);
+        let after = match turn(&mut self.state, &mut self.journal, &pen, inputs, now_ms) {
+            Ok(after) => after,
+            Err(error) => return self.fail(&error.to_string()),
+        };
         self.shared.view.update(&mut self.state);
         let acks = std::mem::take(&mut self.acks);
         if self.state.halted.is_none() {
-            gathered.acks = acks;
+            acks.into_iter().for_each(|ack| ack());
         }
-        self.perform(gathered);
+        self.perform(after);
         true
     }
 
@@ -286,27 +280,12 @@ impl Worker {
     }
 }
 
-/// Answers that a journal holds, for quick repeats.
-fn remember_answers(shared: &Shared, entry: &Entry) {
-    let answers: &[Answered] = match &entry.record {
-        Record::Done(done) => &done.answers,
-        Record::Answer { answered, .. } => std::slice::from_ref(answered),
-        _ => return remember_pending(shared, entry),
-    };
-    for answered in answers.iter().filter(|answered| answered.request.key.item == 0) {
+/// What a journal says of requests, for quick repeats.
+fn remember(shared: &Shared, entry: &Entry) {
+    remember_pending(shared, entry);
+    for answered in answers(&entry.record) {
         if let Some(event) = Event::from_bytes(Bytes::copy_from_slice(&answered.event)) {
-            shared.view.remember(answered.request.key.event, KnownAnswer::Answered(event));
+            remember_answer(shared, &answered.request, &event);
         }
-    }
-}
-
-fn remember_pending(shared: &Shared, entry: &Entry) {
-    let request = match &entry.record {
-        Record::Intent(intent) => &intent.request,
-        Record::Attach { request, .. } => request,
-        _ => return,
-    };
-    if request.key.item == 0 {
-        shared.view.remember(request.key.event, KnownAnswer::Pending);
     }
 }

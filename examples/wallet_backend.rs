@@ -8,7 +8,14 @@
 //! `hearth wallet test-backend`.
 //!
 //! A wallet outside this repository makes its own server code from the proto; the rest would look the same.
-#![allow(missing_docs, clippy::expect_used, clippy::print_stdout, clippy::disallowed_types, clippy::disallowed_methods, reason = "a program of its own, not hearth")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a program of its own, not hearth"
+)]
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -65,17 +72,48 @@ struct Args {
 #[serde(rename_all = "snake_case")]
 enum Line {
     /// An invoice of the owner; without a preimage it is a hold invoice.
-    Invoice { hash: String, amount_msat: Option<u64>, preimage: Option<String>, text: String, expires_at_s: u64 },
+    Invoice {
+        hash: String,
+        amount_msat: Option<u64>,
+        preimage: Option<String>,
+        text: String,
+        expires_at_s: u64,
+    },
     /// An invoice of a neighbour, and what he does with a payment: settle, refuse or wait.
-    Neighbour { hash: String, preimage: String, then: String },
+    Neighbour {
+        hash: String,
+        preimage: String,
+        then: String,
+    },
     /// The owner's order to pay; from here on the money may be gone.
-    Order { hash: String, attempt: u64, amount_msat: u64, fee_msat: u64, records: Vec<(u64, String)> },
-    Sent { hash: String, preimage: String },
-    Failed { hash: String, attempt: u64, words: String },
+    Order {
+        hash: String,
+        attempt: u64,
+        amount_msat: u64,
+        fee_msat: u64,
+        records: Vec<(u64, String)>,
+    },
+    Sent {
+        hash: String,
+        preimage: String,
+    },
+    Failed {
+        hash: String,
+        attempt: u64,
+        words: String,
+    },
     /// A neighbour pays an invoice: the money is the owner's, or held.
-    Paid { hash: String, amount_msat: u64 },
-    Taken { hash: String, preimage: String },
-    Canceled { hash: String },
+    Paid {
+        hash: String,
+        amount_msat: u64,
+    },
+    Taken {
+        hash: String,
+        preimage: String,
+    },
+    Canceled {
+        hash: String,
+    },
 }
 
 struct Payment {
@@ -468,7 +506,10 @@ impl WalletBackend for Wallet {
         self.make(&draft, Some(const_hex::encode(&order.preimage)))
     }
 
-    async fn make_hold_invoice(&self, request: Request<pb::MakeHoldInvoiceRequest>) -> Result<Response<pb::InvoiceReply>, Status> {
+    async fn make_hold_invoice(
+        &self,
+        request: Request<pb::MakeHoldInvoiceRequest>,
+    ) -> Result<Response<pb::InvoiceReply>, Status> {
         let order = request.into_inner();
         let draft = Draft {
             hash: &const_hex::encode(&order.payment_hash),

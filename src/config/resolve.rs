@@ -536,7 +536,9 @@ mod tests {
         let places: Vec<&str> = problems.0.iter().map(|problem| problem.place.as_str()).collect();
         let expected = ["wallet.lnd.address", "wallet.lnd.cert_file", "wallet.lnd.macaroon_file", "wallet.lnd.network"];
         assert_eq!(places, expected);
-        assert!(settings("[wallet]\nbackend = \"clightning\"").unwrap_err().to_string().contains("\"embedded\", \"lnd\" or \"grpc\""));
+        assert!(
+            settings("[wallet]\nbackend = \"clightning\"").unwrap_err().to_string().contains("\"embedded\", \"lnd\" or \"grpc\"")
+        );
     }
 
     #[test]

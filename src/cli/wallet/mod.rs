@@ -4,6 +4,7 @@ mod connect;
 mod parse;
 mod show;
 mod table;
+mod test_backend;
 
 use std::io::Write;
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::pb::admin::{
     FundAccountRequest, ListAccountsRequest, ListConnectionsRequest, ListPaymentsRequest, RevokeConnectionRequest,
     ShowConnectionRequest,
 };
+pub(super) use test_backend::{TestBackendArgs, run as run_test_backend};
 
 /// The commands.
 #[derive(Subcommand, Debug)]
@@ -33,6 +35,8 @@ pub enum WalletCommand {
     Fund(FundArgs),
     /// List payments and invoices, newest first
     Payments(PaymentsArgs),
+    /// Check the wallet behind hearth ([wallet] in the configuration); moves no money unless told to
+    TestBackend(test_backend::TestBackendArgs),
 }
 
 /// How to print.
@@ -126,6 +130,8 @@ pub async fn run(command: WalletCommand, data: &Path, out: &mut (dyn Write + Sen
             let name = table::clean(&reply.name);
             Ok(writeln!(out, "account \"{name}\" has {} msat now (inside this hearth only)", table::grouped(reply.balance_msat))?)
         }
+        // Needs no server; the caller runs it.
+        WalletCommand::TestBackend(_) => Err(CommandError::Usage("test-backend asks the wallet itself, not a server".to_owned())),
         WalletCommand::Payments(args) => {
             let wish = ListPaymentsRequest {
                 account: args.account.unwrap_or_default(),

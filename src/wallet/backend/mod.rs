@@ -7,8 +7,8 @@
 pub mod bolt11;
 pub mod embedded;
 pub mod grpc;
-pub mod scripted;
 pub mod lnd;
+pub mod scripted;
 pub mod sign;
 
 use crate::base::amount::Msat;

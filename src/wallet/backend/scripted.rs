@@ -529,7 +529,9 @@ mod tests {
         assert_ne!(preimage.hash(), Preimage([8; 32]).hash());
         assert!(matches!(said(9, Act::NoPreimage), (Some(SendResult::Settled { preimage: Preimage([0, ..]), .. }), _, 1)));
         assert_eq!(said(10, Act::Dear(msat(11))), (Some(settled(10, 11)), known(10, 11), 1));
-        assert!(matches!(said(11, Act::FailYetSettle("no".to_owned())), (Some(SendResult::Failed(_)), k, 1) if k == known(11, 0)));
+        assert!(
+            matches!(said(11, Act::FailYetSettle("no".to_owned())), (Some(SendResult::Failed(_)), k, 1) if k == known(11, 0))
+        );
     }
 
     #[test]

@@ -227,7 +227,10 @@ mod tests {
         for (bad, word) in [
             (pb::HelloReply { version: 2, ..hello.clone() }, "version 2"),
             (pb::HelloReply { node: None, ..hello.clone() }, "no node"),
-            (pb::HelloReply { node: Some(pb::NodeInfo { pubkey: "02".repeat(32), ..node.clone() }), ..hello.clone() }, "node key"),
+            (
+                pb::HelloReply { node: Some(pb::NodeInfo { pubkey: "02".repeat(32), ..node.clone() }), ..hello.clone() },
+                "node key",
+            ),
             (pb::HelloReply { node: Some(pb::NodeInfo { network: "bitcoin".to_owned(), ..node.clone() }), ..hello }, "bitcoin"),
         ] {
             let words = peer(bad).unwrap_err();

@@ -325,14 +325,16 @@ pub(super) async fn meet(config: &Config) -> Result<(Client, Peer), String> {
     };
     let header = match token {
         Some(token) => {
-            let mut header: MetadataValue<Ascii> =
-                format!("Bearer {}", token.as_str()).parse().map_err(|_| "cannot be called: the token is no header".to_owned())?;
+            let mut header: MetadataValue<Ascii> = format!("Bearer {}", token.as_str())
+                .parse()
+                .map_err(|_| "cannot be called: the token is no header".to_owned())?;
             header.set_sensitive(true);
             Some(header)
         }
         None => None,
     };
-    let endpoint = Endpoint::from_shared(config.address.uri()).map_err(|error| format!("has no usable address: {}", chain(&error)))?;
+    let endpoint =
+        Endpoint::from_shared(config.address.uri()).map_err(|error| format!("has no usable address: {}", chain(&error)))?;
     let channel = match timeout(config.call_timeout, endpoint.connect()).await {
         Ok(Ok(channel)) => channel,
         Ok(Err(error)) => return Err(format!("cannot be reached: {}", chain(&error))),

@@ -132,7 +132,7 @@ fn the_owner_checks_a_wallet_by_one_command() {
     // With hearth beside it, as operators will run it.
     hearth.launch();
     assert!(hearth.run(&["wallet", "test-backend"]).status.success());
-    drop(hearth.terminate());
+    assert!(hearth.terminate().success());
     wallet.kill();
     let output = hearth.run(&["wallet", "test-backend"]);
     assert_eq!(output.status.code(), Some(1));

@@ -36,7 +36,7 @@ pub enum WalletCommand {
     /// List payments and invoices, newest first
     Payments(PaymentsArgs),
     /// Check the wallet behind hearth ([wallet] in the configuration); moves no money unless told to
-    TestBackend(test_backend::TestBackendArgs),
+    TestBackend(TestBackendArgs),
 }
 
 /// How to print.

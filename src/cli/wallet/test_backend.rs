@@ -73,7 +73,7 @@ struct Report {
 }
 
 /// Opens the configured back end beside a hearth that may be running, and asks it.
-pub async fn run(args: TestBackendArgs, settings: &Settings, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
+pub(crate) async fn run(args: TestBackendArgs, settings: &Settings, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
     let payment = args.invoice.as_deref().zip(args.spend_msat).map(|(invoice, most)| payment(invoice, most)).transpose()?;
     let data = DataDir::new(settings.data.clone());
     let failed = |error: &dyn std::fmt::Display| CommandError::Failed(error.to_string());

@@ -151,6 +151,7 @@ impl Grpc {
             Err(why) => return done(Err(why)),
         };
         let (calls, limit) = (Arc::clone(&self.calls), self.link.config.call_timeout);
+        let address = self.link.config.address.clone();
         self.runtime.spawn(async move {
             let answered = timeout(limit, async {
                 // Never closed, so there is always a turn.
@@ -159,8 +160,8 @@ impl Grpc {
             });
             done(match answered.await {
                 Ok(Ok(reply)) => Ok(reply.into_inner()),
-                Ok(Err(status)) => Err(format!("the wallet says: {}", words(&status))),
-                Err(_) => Err(format!("the wallet has not answered for {} s", limit.as_secs())),
+                Ok(Err(status)) => Err(format!("the wallet at {address} says: {}", words(&status))),
+                Err(_) => Err(format!("the wallet at {address} has not answered for {} s", limit.as_secs())),
             });
         });
     }

@@ -80,9 +80,12 @@ pub(crate) async fn run(args: TestBackendArgs, settings: &Settings, out: &mut (d
     data.make().map_err(|error| failed(&error))?;
     let keys = data.read_keys().map_err(|error| failed(&error))?;
     let clock = Clock::system();
-    let backend = open_backend(&settings.wallet, &keys, &data.wallet(), &clock).await.map_err(|error| {
+    let away = |error: &dyn std::fmt::Display| {
         CommandError::Failed(format!("the wallet cannot be tested: {error}\nstart it, or correct [wallet] in the configuration"))
-    })?;
+    };
+    let backend = open_backend(&settings.wallet, &keys, &data.wallet(), &clock).await.map_err(|error| away(&error))?;
+    // One that was met before opens although it is away.
+    backend.ready().map_err(|error| away(&error))?;
     let asker = Asker { backend, clock, checks: Vec::new() };
     let report = asker.all(payment).await;
     if args.json {
@@ -321,14 +324,19 @@ fn name(found: &LookupResult) -> &'static str {
 }
 
 fn print(out: &mut (dyn Write + Send), report: &Report) -> Result<(), CommandError> {
-    writeln!(out, "{}", super::table::clean(&report.backend))?;
+    writeln!(out, "{}", one_line(&report.backend))?;
     for check in &report.checks {
         let state = match check.state {
             State::Ok => "ok",
             State::Failed => "FAILED",
             State::Skipped => "-",
         };
-        writeln!(out, "{:<24} {state:<8} {}", check.name, super::table::clean(&check.words))?;
+        writeln!(out, "{:<24} {state:<8} {}", check.name, one_line(&check.words))?;
     }
     Ok(())
+}
+
+/// Words of a wallet, harmless to a terminal and not cut: they say how to mend it.
+fn one_line(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

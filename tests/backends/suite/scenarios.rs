@@ -144,6 +144,8 @@ pub async fn failed_for_certain<W: World>(mut world: W) {
 
 pub async fn unknown_then_settled<W: World>(mut world: W) {
     let backend = world.backend();
+    // The wallet always listens to what is reported, and a back end may learn of an outcome by it.
+    let _reports = Reports::of(&backend);
     let order = order(&world.outside_invoice(Some(msat(41_000)), Then::Wait).await, None);
     let told = send(&backend, &order);
     looked_up(&backend, &order, |found| matches!(found, LookupResult::Pending)).await;
@@ -154,6 +156,7 @@ pub async fn unknown_then_settled<W: World>(mut world: W) {
 
 pub async fn unknown_then_failed<W: World>(mut world: W) {
     let backend = world.backend();
+    let _reports = Reports::of(&backend);
     let order = order(&world.outside_invoice(Some(msat(42_000)), Then::Wait).await, None);
     let told = send(&backend, &order);
     looked_up(&backend, &order, |found| matches!(found, LookupResult::Pending)).await;

@@ -26,7 +26,7 @@ mod tests;
 
 pub use batch::{Batch, Op};
 pub use config::{Config, Family, FamilySpec, Shape, Sync};
-pub use cursor::Cursor;
+pub use cursor::{Cursor, Entry};
 pub use db::Db;
 pub use error::{CheckpointError, CommitError, OpenError, ReadError};
 pub use fault::Faults;

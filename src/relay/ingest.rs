@@ -14,7 +14,6 @@ use crate::policy::rate::ConnectionRates;
 use crate::protocol::event::{Draft, Event};
 use crate::protocol::kind::{self, Class};
 use crate::protocol::reason::{Prefix, Reason, Verdict};
-use crate::protocol::verify::verify;
 
 /// Who sent it.
 pub(super) struct Sender<'a> {
@@ -60,7 +59,7 @@ fn examine(relay: &Relay, sender: &Sender<'_>, draft: &Draft<'_>) -> Result<Exam
         admission::check_protected(draft, sender.login)?;
     }
     relay.counters.signature_check();
-    if let Err(reason) = verify(&draft.id, &draft.pubkey, &draft.sig) {
+    if let Err(reason) = relay.verifier.verify(&draft.id, &draft.pubkey, &draft.sig) {
         policy.rates().take_bad_signature(sender.rates);
         return Err(reason);
     }

@@ -194,10 +194,10 @@ impl Store {
         self.0.core.seq.load(Ordering::Acquire)
     }
 
-    /// Starts a query over events with a number of at most `at_seq` (`u64::MAX`: all there are; [`Scan::at_seq`] says up to
-    /// where that is, which is the exact place for a live subscription to go on from).
-    pub fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits, at_seq: u64) -> Result<Scan, ReadError> {
-        Scan::new(Arc::clone(&self.0.core), filters, &limits, at_seq)
+    /// Starts a query over what is stored at this moment. [`Scan::at_seq`] says up to which number that is: the exact place for
+    /// a live subscription to go on from.
+    pub fn scan(&self, filters: Arc<[Filter]>, limits: &ScanLimits) -> Result<Scan, ReadError> {
+        Scan::new(Arc::clone(&self.0.core), filters, limits)
     }
 
     /// Counts what matches, up to `cap`; takes as long as it takes. [`Store::counting`] does it in slices.

@@ -188,7 +188,7 @@ impl DataDir {
             return Err(problems);
         }
         match keys::seal_in_place(&place, passphrase) {
-            Ok(()) => self.sync_keys(&mut problems),
+            Ok(()) => self.sync_names(&[], &mut problems),
             Err(error) => problems.add(place.path.to_string_lossy(), error.to_string()),
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }

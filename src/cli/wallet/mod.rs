@@ -6,6 +6,7 @@ mod parse;
 mod show;
 mod state;
 mod table;
+mod test_backend;
 
 use std::io::Write;
 use std::path::Path;
@@ -18,6 +19,7 @@ use crate::pb::admin::{
     ConnectionLogRequest, FundAccountRequest, ListAccountsRequest, ListConnectionsRequest, ListPaymentsRequest, MoveMoneyRequest,
     ResumeConnectionRequest, RevokeConnectionRequest, ShowConnectionRequest, WalletStateRequest,
 };
+pub(super) use test_backend::{TestBackendArgs, run as run_test_backend};
 
 /// The commands.
 #[derive(Subcommand, Debug)]
@@ -48,6 +50,8 @@ pub enum WalletCommand {
     Resume(NameArgs),
     /// Leave safe mode, after making sure that this is the right data directory
     Reconcile(ReconcileArgs),
+    /// Check the wallet behind hearth ([wallet] in the configuration); moves no money unless told to
+    TestBackend(TestBackendArgs),
 }
 
 /// How to print.
@@ -218,6 +222,8 @@ async fn money(command: WalletCommand, client: &mut AdminConnection, out: &mut (
             let both = [reply.from.unwrap_or_default(), reply.to.unwrap_or_default()];
             show::accounts(out, &both)
         }
+        // Needs no server; the caller runs it.
+        WalletCommand::TestBackend(_) => Err(CommandError::Usage("test-backend asks the wallet itself, not a server".to_owned())),
         WalletCommand::Payments(args) => {
             let wish = ListPaymentsRequest {
                 account: args.account.unwrap_or_default(),

@@ -26,7 +26,7 @@ rust_suites() {
 
 node_suites() {
     (cd tests/clients && npm ci --no-audit --no-fund --loglevel error)
-    HEARTH="$PWD/$target/release/hearth" node --test --test-reporter=spec --test-concurrency=2 tests/clients/suites/ 2>&1 | tee "$node_log"
+    HEARTH="$PWD/$target/release/hearth" node --test --test-force-exit --test-reporter=spec --test-concurrency=2 tests/clients/suites/ 2>&1 | tee "$node_log"
 }
 
 rm -f "$summary"

@@ -232,6 +232,7 @@ fn wish(request: MakeConnectionRequest) -> Result<NewConnection, Status> {
         name: request.name,
         account: Some(request.account).filter(|name| !name.is_empty()),
         methods: request.methods,
+        notifications: None,
         budget,
         payment_max: request.payment_max_msat.map(amount).transpose()?,
         expires_in_s: request.expires_in_s,

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use super::Publisher;
 use super::access::keys::WalletSeed;
 use super::access::table::{Keys, Table};
+use super::methods::pay::Progress;
 use super::methods::pay_invoice::Paid;
-use super::money::types::{AnswerSigner, Outcome};
+use super::money::types::{AnswerSigner, Held, Outcome, Settled};
+use super::notify::News;
 use super::outbox::{self, Outbox};
 use super::stats::Stats;
-use super::terms::{Refusal, RequestRef, Scheme};
+use super::terms::{self, Refusal, RequestKey, RequestRef, Scheme};
+use super::wire::notification::kind_in;
 use super::wire::response::{failure, success};
 use super::wire::sign::{Nonce, Unsigned, sign};
 use crate::base::clock::Clock;
-use crate::base::hex32::EventId;
 use crate::protocol::event::Event;
 use crate::protocol::kind;
 
@@ -27,12 +29,25 @@ pub struct Addressee<'a> {
     pub keys: &'a Keys,
     /// The scheme that the client used.
     pub scheme: Scheme,
-    /// The request.
-    pub request: EventId,
+    /// The request, and which item of it.
+    pub request: RequestKey,
     /// `created_at` of the request, unix seconds.
     pub created_at_s: u64,
     /// The `d` tag of one answer of several.
     pub item_tag: Option<&'a str>,
+}
+
+impl<'a> Addressee<'a> {
+    /// Who asked for this.
+    pub fn of(keys: &'a Keys, request: &'a RequestRef) -> Self {
+        Self {
+            keys,
+            scheme: request.scheme,
+            request: request.key,
+            created_at_s: request.created_at_s,
+            item_tag: request.item_tag.as_deref(),
+        }
+    }
 }
 
 /// Makes, keeps and publishes answers.
@@ -43,13 +58,14 @@ pub struct Answers {
     publisher: Arc<dyn Publisher>,
     clock: Clock,
     stats: Stats,
+    news: News,
 }
 
 impl Answers {
     /// Ready for the money room; knows no connection yet.
     pub fn new(seed: WalletSeed, config: outbox::Config, publisher: Arc<dyn Publisher>, clock: Clock) -> Arc<Self> {
         let (table, outbox, stats) = (Table::default(), Outbox::new(config), Stats::default());
-        Arc::new(Self { seed, table, outbox, publisher, clock, stats })
+        Arc::new(Self { seed, table, outbox, publisher, clock, stats, news: News::default() })
     }
 
     /// The seed of the wallet keys.
@@ -72,6 +88,11 @@ impl Answers {
         &self.stats
     }
 
+    /// What clients are still to be told.
+    pub fn news(&self) -> &News {
+        &self.news
+    }
+
     /// Where events go.
     pub fn publisher(&self) -> &dyn Publisher {
         &*self.publisher
@@ -85,7 +106,7 @@ impl Answers {
     /// Encrypts and signs. `None` only where something is wrong on this side; the log says what.
     pub fn make(&self, to: &Addressee<'_>, plaintext: &str, now_s: u64) -> Option<Event> {
         let sealed = to.keys.envelope.seal(to.scheme, plaintext).map_err(|error| tracing::error!(%error, "no answer")).ok()?;
-        let (client, request) = (to.keys.client.to_hex(), to.request.to_hex());
+        let (client, request) = (to.keys.client.to_hex(), to.request.event.to_hex());
         let (p, e) = (["p", client.as_str()], ["e", request.as_str()]);
         let d = to.item_tag.map(|tag| ["d", tag]);
         let mut tags: Vec<&[&str]> = vec![&p, &e];
@@ -97,10 +118,29 @@ impl Answers {
     }
 
     /// Keeps an answer, then publishes it: in this order, so that a subscription that comes in between finds it.
-    pub fn deliver(&self, request: EventId, answer: &Event) {
+    pub fn deliver(&self, request: RequestKey, answer: &Event) {
         let now_ms = self.clock.now_ms();
         self.outbox.keep(request, answer.clone(), now_ms);
         self.publish_kept(answer, now_ms);
+    }
+
+    /// Encrypts and signs a notification, without randomness: the same news at the same time is the same event, byte for byte, after
+    /// a restart too. `None` only where something is wrong on this side; the log says what.
+    pub fn notification(&self, keys: &Keys, scheme: Scheme, plaintext: &str, at_s: u64) -> Option<Event> {
+        let sealed =
+            keys.envelope.seal_same(scheme, plaintext).map_err(|error| tracing::error!(%error, "no notification")).ok()?;
+        let client = keys.client.to_hex();
+        let tags: &[&[&str]] = &[&["p", client.as_str()]];
+        let unsigned = Unsigned { kind: kind_in(scheme), created_at: at_s, tags, content: &sealed };
+        sign(&keys.keypair, &unsigned, Nonce::Same).map_err(|error| tracing::error!(%error, "no notification")).ok()
+    }
+
+    /// Keeps a notification, then publishes it. One that is kept already reached its client or will.
+    pub fn notify(&self, notification: &Event) {
+        let now_ms = self.clock.now_ms();
+        if self.outbox.keep_news(notification.clone(), now_ms) {
+            self.publish_kept(notification, now_ms);
+        }
     }
 
     /// Publishes an answer that is kept.
@@ -118,9 +158,9 @@ impl Answers {
         }
     }
 
-    /// Answers with a refusal.
-    pub fn refuse(&self, to: &Addressee<'_>, method: &str, refusal: &Refusal) {
-        self.answer(to, method, &failure(method, refusal), Err(refusal));
+    /// Answers with a refusal. `name` is the method as the client wrote it.
+    pub fn refuse(&self, to: &Addressee<'_>, method: &str, name: &str, refusal: &Refusal) {
+        self.answer(to, method, &failure(name, refusal), Err(refusal));
     }
 
     fn keys(&self, request: &RequestRef) -> Option<Arc<Keys>> {
@@ -137,26 +177,33 @@ impl AnswerSigner for Answers {
         let keys = self.keys(request)?;
         let method = request.method.as_str();
         let plaintext = match outcome {
-            Outcome::Paid { preimage, fee, .. } => {
+            Outcome::Paid { preimage, amount, fee } => {
                 self.stats.answered(method, Ok(()));
-                success(method, &Paid::new(*preimage, *fee))
+                match request.method {
+                    terms::Method::Pay => {
+                        let paid = Progress::settled(*preimage, *amount, *fee, request.created_at_s, now_s);
+                        success(method, &paid)
+                    }
+                    _ => success(method, &Paid::new(*preimage, *fee)),
+                }
             }
             Outcome::Refused(refusal) => {
                 self.stats.answered(method, Err(refusal.code));
                 failure(method, refusal)
             }
         };
-        let to = Addressee {
-            keys: &keys,
-            scheme: request.scheme,
-            request: request.key.event,
-            created_at_s: request.created_at_s,
-            item_tag: request.item_tag.as_deref(),
-        };
-        self.make(&to, &plaintext, now_s)
+        self.make(&Addressee::of(&keys, request), &plaintext, now_s)
     }
 
     fn publish(&self, request: &RequestRef, answer: &Event) {
-        self.deliver(request.key.event, answer);
+        self.deliver(request.key, answer);
+    }
+
+    fn settled(&self, settled: &Settled) {
+        self.news.settled(settled);
+    }
+
+    fn held(&self, held: &Held) {
+        self.news.held(held);
     }
 }

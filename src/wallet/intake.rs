@@ -7,20 +7,19 @@ use std::sync::Arc;
 
 use super::access::permission::{check_encryption, check_method, check_standing};
 use super::access::rate::Pace;
-use super::access::table::{Hosted, Keys};
+use super::access::table::Hosted;
 use super::answers::{Addressee, Answers};
-use super::methods::{
-    Desk, get_balance, get_budget, get_info, list_transactions, lookup_invoice, make_invoice, pay_invoice, transaction_json,
-};
-use super::money::types::{KnownAnswer, PayReply};
+use super::dispatch::Job;
+use super::methods::check_able;
+use super::money::types::KnownAnswer;
 use super::outbox::{Outbox, Seen};
 use super::service::Wallet;
-use super::terms::{self, ErrorCode, Refusal, RequestKey, RequestRef, Scheme};
+use super::terms::{ErrorCode, Refusal, RequestKey, Scheme};
 use super::wire::envelope::scheme_of;
 use super::wire::error::other;
 use super::wire::method::Method;
-use super::wire::request::{Call, MakeInvoice, PayInvoice, Request};
-use super::wire::response::{UNKNOWN_METHOD, success};
+use super::wire::request::{Call, MULTI_ITEMS_MAX, Request};
+use super::wire::response::UNKNOWN_METHOD;
 use crate::base::hex32::{EventId, Hex32, PublicKey};
 use crate::protocol::event::{Draft, Event};
 use crate::protocol::filter::Filter;
@@ -45,14 +44,18 @@ pub enum Claim {
 pub type Reply = Box<dyn FnOnce(Verdict) + Send>;
 
 /// A request in hand: its reply, and the mark that somebody works on it, which goes when this is dropped.
-struct Ticket {
+pub(super) struct Ticket {
     answers: Arc<Answers>,
     request: EventId,
     reply: Option<Reply>,
 }
 
 impl Ticket {
-    fn reply(mut self, verdict: Verdict) {
+    pub(super) fn answers(&self) -> &Arc<Answers> {
+        &self.answers
+    }
+
+    pub(super) fn reply(mut self, verdict: Verdict) {
         if let Some(reply) = self.reply.take() {
             reply(verdict);
         }
@@ -62,36 +65,6 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.answers.outbox().finish(&self.request);
-    }
-}
-
-/// What it takes to answer later, on another thread.
-struct Owed {
-    ticket: Ticket,
-    keys: Arc<Keys>,
-    request: RequestRef,
-}
-
-impl Owed {
-    fn addressee(&self) -> Addressee<'_> {
-        Addressee {
-            keys: &self.keys,
-            scheme: self.request.scheme,
-            request: self.request.key.event,
-            created_at_s: self.request.created_at_s,
-            item_tag: None,
-        }
-    }
-
-    fn succeed<T: serde::Serialize>(self, result: &T) {
-        let method = self.request.method.as_str();
-        self.ticket.answers.answer(&self.addressee(), method, &success(method, result), Ok(()));
-        self.ticket.reply(Verdict::Accepted);
-    }
-
-    fn refuse(self, refusal: &Refusal) {
-        self.ticket.answers.refuse(&self.addressee(), self.request.method.as_str(), refusal);
-        self.ticket.reply(Verdict::Accepted);
     }
 }
 
@@ -146,13 +119,13 @@ impl Wallet {
         }
         let ticket = Ticket { answers: Arc::clone(answers), request: draft.id, reply: Some(reply) };
         match self.money().request_answer(&draft.id) {
-            Some(KnownAnswer::Answered(event)) => {
+            // One item of several says nothing of the others.
+            Some(KnownAnswer::Answered(event)) if !is_item(&event) => {
                 answers.stats().repeated();
-                answers.deliver(draft.id, &event);
+                answers.deliver(RequestKey { event: draft.id, item: 0 }, &event);
                 ticket.reply(Verdict::Accepted);
             }
-            Some(KnownAnswer::Pending) => ticket.reply(Verdict::Accepted),
-            None => self.serve(draft, &hosted, ticket),
+            _ => self.serve(draft, &hosted, ticket),
         }
     }
 
@@ -166,10 +139,21 @@ impl Wallet {
         let named = filter.tag(b'e').map_or(&[][..], |requests| &requests.hex);
         for request in named.iter().take(RECALL_NAMED_MAX).filter(|request| !outbox.knows(request)) {
             if let Some(KnownAnswer::Answered(event)) = self.money().request_answer(request) {
-                outbox.keep(*request, event, now_ms);
+                outbox.keep(RequestKey { event: *request, item: 0 }, event, now_ms);
             }
         }
         outbox.recall(filter, now_ms)
+    }
+
+    /// Brings back what a start must not lose: the answers of the last day, and what is to be told of it.
+    pub(super) fn recall_the_last_day(&self) {
+        let (answers, now_ms) = (self.answers(), self.answers().clock().now_ms());
+        let since_s = (now_ms / 1_000).saturating_sub(super::notify::LOOK_BACK_S);
+        // The newest come first and must be the last to be pushed out.
+        for (request, event) in self.money().recent_answers(since_s).into_iter().rev() {
+            answers.outbox().keep(request, event, now_ms);
+        }
+        self.look_back();
     }
 
     fn addressee_of(&self, draft: &Draft<'_>) -> Option<Arc<Hosted>> {
@@ -178,15 +162,8 @@ impl Wallet {
     }
 
     /// A request that was not seen before.
-    fn serve(&self, draft: &Draft<'_>, hosted: &Hosted, ticket: Ticket) {
+    fn serve(&self, draft: &Draft<'_>, hosted: &Arc<Hosted>, ticket: Ticket) {
         let answers = self.answers();
-        let mut to = Addressee {
-            keys: &hosted.keys,
-            scheme: scheme_of(&draft.content),
-            request: draft.id,
-            created_at_s: draft.created_at,
-            item_tag: None,
-        };
         let pace = hosted.gate().pace();
         if pace == Pace::MuchTooFast {
             answers.stats().refused();
@@ -194,108 +171,86 @@ impl Wallet {
         }
         // Even a connection that is over is read, so that the refusal can name the method: old clients need that to read it.
         let opened = hosted.keys.envelope.open(&draft.content);
-        let request = match &opened {
+        let (scheme, request) = match &opened {
             Ok((scheme, plaintext)) => {
-                to.scheme = *scheme;
-                Request::parse(plaintext)
+                hosted.spoke(*scheme);
+                (*scheme, Request::parse(plaintext))
             }
-            Err(undecryptable) => Err(other(undecryptable.to_string())),
+            Err(undecryptable) => (scheme_of(&draft.content), Err(other(undecryptable.to_string()))),
         };
         let name = request.as_ref().map_or_else(|_| UNKNOWN_METHOD.to_owned(), Request::result_type);
-        let admitted = if pace == Pace::Fine { self.admit(draft, hosted, to.scheme, request) } else { Err(too_fast()) };
+        let method = request.as_ref().ok().and_then(|request| request.method().ok());
+        let admitted = if pace == Pace::Fine { self.admit(draft, hosted, scheme, request) } else { Err(too_fast()) };
         match admitted {
+            Ok((method, call)) => self.begin(draft, hosted, ticket, Begun { method, name, scheme, call }),
+            Err(_) if method.is_some_and(|method| self.answered_before(draft.id, method)) => ticket.reply(Verdict::Accepted),
             Err(refusal) => {
-                answers.refuse(&to, &name, &refusal);
+                let to = Addressee {
+                    keys: &hosted.keys,
+                    scheme,
+                    request: RequestKey { event: draft.id, item: 0 },
+                    created_at_s: draft.created_at,
+                    item_tag: None,
+                };
+                answers.refuse(&to, method.map_or(UNKNOWN_METHOD, Method::as_str), &name, &refusal);
                 ticket.reply(Verdict::Accepted);
             }
-            Ok(call) => self.dispatch(draft, hosted, &to, call, ticket),
         }
     }
 
-    /// What may be done for this request, by the connection's rights.
+    /// What may be done for this request, by the connection's rights and the back end's abilities.
     fn admit(
         &self,
         draft: &Draft<'_>,
         hosted: &Hosted,
         scheme: Scheme,
         request: Result<Request<'_>, Refusal>,
-    ) -> Result<Call, Refusal> {
+    ) -> Result<(Method, Call), Refusal> {
         check_standing(&hosted.profile, self.answers().clock().now_s())?;
         check_encryption(&hosted.profile, scheme, draft.tag_value("encryption"))?;
         let request = request?;
         let method = request.method()?;
+        check_able(self.able(), method)?;
         check_method(&hosted.profile, method)?;
-        request.call(method)
+        request.call(method).map(|call| (method, call))
     }
 
-    fn dispatch(&self, draft: &Draft<'_>, hosted: &Hosted, to: &Addressee<'_>, call: Call, ticket: Ticket) {
-        let deadline_s = self.deadline_s(draft);
-        let is_late = self.answers().clock().now_s() >= deadline_s;
+    fn begin(&self, draft: &Draft<'_>, hosted: &Arc<Hosted>, ticket: Ticket, begun: Begun) {
+        let Begun { method, name, scheme, call } = begun;
+        let (deadline_s, now_s) = (self.deadline_s(draft), self.answers().clock().now_s());
         // A payment that was answered long ago is only known to the money room, which also knows what is too late.
-        if is_late && !matches!(call, Call::PayInvoice(_)) {
+        if now_s >= deadline_s && !is_payment(method) {
             self.answers().stats().refused();
             return ticket.reply(Verdict::Refused(Reason::invalid("expired")));
         }
-        let traced = |method| RequestRef {
-            key: RequestKey { event: draft.id, item: 0 },
-            connection: hosted.id,
-            client: hosted.keys.client,
-            scheme: to.scheme,
-            method,
-            created_at_s: draft.created_at,
-            item_tag: None,
-        };
-        match call {
-            Call::PayInvoice(pay) => self.pay(hosted, traced(terms::Method::PayInvoice), pay, deadline_s, ticket),
-            Call::MakeInvoice(make) => self.make_invoice(hosted, traced(terms::Method::MakeInvoice), make, ticket),
-            read => {
-                self.read(&Desk { money: self.money(), asker: hosted, scheme: to.scheme }, to, read);
-                ticket.reply(Verdict::Accepted);
+        let offer = hosted.profile.offer(now_s, self.able());
+        let (request, created_at_s) = (draft.id, draft.created_at);
+        let hosted = Arc::clone(hosted);
+        self.dispatch(Job { ticket, hosted, offer, method, name, scheme, request, created_at_s, deadline_s }, call);
+    }
+
+    /// Whether a payment request, refused now, was taken up before: then what was answered stands for ever, whatever became of the
+    /// connection since.
+    fn answered_before(&self, event: EventId, method: Method) -> bool {
+        if !is_payment(method) {
+            return false;
+        }
+        let items = if is_several(method) { MULTI_ITEMS_MAX } else { 1 };
+        let mut is_known = false;
+        for item in (0..=u16::MAX).take(items) {
+            let key = RequestKey { event, item };
+            match self.money().stored_answer(&key) {
+                Ok(Some(KnownAnswer::Answered(answer))) => {
+                    self.answers().stats().repeated();
+                    self.answers().deliver(key, &answer);
+                    is_known = true;
+                }
+                Ok(Some(KnownAnswer::Pending)) => is_known = true,
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "an answer could not be read"),
             }
         }
-    }
-
-    fn read(&self, desk: &Desk<'_>, to: &Addressee<'_>, call: Call) {
-        let (method, plaintext) = match call {
-            Call::GetBalance => (Method::GetBalance, written(Method::GetBalance, get_balance::run(desk))),
-            Call::GetInfo => (Method::GetInfo, written(Method::GetInfo, Ok(get_info::run(desk)))),
-            Call::GetBudget => (Method::GetBudget, written(Method::GetBudget, Ok(get_budget::run(desk)))),
-            Call::LookupInvoice(lookup) => {
-                (Method::LookupInvoice, written(Method::LookupInvoice, lookup_invoice::run(desk, lookup)))
-            }
-            Call::ListTransactions(list) => {
-                (Method::ListTransactions, written(Method::ListTransactions, list_transactions::run(desk, list)))
-            }
-            Call::PayInvoice(_) | Call::MakeInvoice(_) => return,
-        };
-        match plaintext {
-            Ok(plaintext) => self.answers().answer(to, method.as_str(), &plaintext, Ok(())),
-            Err(refusal) => self.answers().refuse(to, method.as_str(), &refusal),
-        }
-    }
-
-    fn pay(&self, hosted: &Hosted, request: RequestRef, pay: PayInvoice, deadline_s: u64, ticket: Ticket) {
-        let owed = Owed { ticket, keys: Arc::clone(&hosted.keys), request };
-        let request = owed.request.clone();
-        let on = move |reply| match reply {
-            PayReply::Durable => owed.ticket.reply(Verdict::Accepted),
-            PayReply::Expired => owed.ticket.reply(Verdict::Refused(Reason::invalid("expired"))),
-            PayReply::Refused(refusal) => owed.refuse(&refusal),
-            PayReply::Failed => {
-                owed.ticket.reply(Verdict::Refused(Reason::error("the wallet could not write; nothing was paid")))
-            }
-        };
-        pay_invoice::run(self.money(), request, pay, deadline_s, Box::new(on));
-    }
-
-    fn make_invoice(&self, hosted: &Hosted, request: RequestRef, make: MakeInvoice, ticket: Ticket) {
-        let owed = Owed { ticket, keys: Arc::clone(&hosted.keys), request };
-        let request = owed.request.clone();
-        let on = move |made| match made {
-            Ok(transaction) => owed.succeed(&transaction_json(transaction)),
-            Err(refusal) => owed.refuse(&refusal),
-        };
-        make_invoice::run(self.money(), request, make, Box::new(on));
+        is_known
     }
 
     /// From when on nothing may be done for a request: its `expiration`, and in any case some minutes after it was made.
@@ -313,6 +268,24 @@ fn too_fast() -> Refusal {
     Refusal::new(ErrorCode::RateLimited, "this connection asks too fast; try again in a few seconds")
 }
 
-fn written<T: serde::Serialize>(method: Method, result: Result<T, Refusal>) -> Result<String, Refusal> {
-    result.map(|result| success(method.as_str(), &result))
+/// What [`Wallet::admit`] let in.
+struct Begun {
+    method: Method,
+    name: String,
+    scheme: Scheme,
+    call: Call,
+}
+
+/// Whether a method moves this account's money away: such requests are remembered for ever.
+const fn is_payment(method: Method) -> bool {
+    matches!(method, Method::PayInvoice | Method::PayKeysend | Method::Pay) || is_several(method)
+}
+
+const fn is_several(method: Method) -> bool {
+    matches!(method, Method::MultiPayInvoice | Method::MultiPayKeysend)
+}
+
+/// Whether an answer is that to one item of several.
+fn is_item(answer: &Event) -> bool {
+    answer.view().tag(b'd').is_some()
 }

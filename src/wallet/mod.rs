@@ -1,15 +1,19 @@
 //! What a request pays: the wallet service (NIP-47). It does not know that a relay exists.
 //!
 //! Own floors, from the ground: [`terms`]; `wire`, [`backend`]; `access`; [`money`]; `methods`; and the root that joins them:
-//! [`intake`] takes requests, [`answers`] makes what goes back, [`outbox`] keeps it for a while, [`owner`] does what the owner
-//! asks for, [`service`] holds them together.
+//! [`intake`] takes requests, `dispatch` orders what they ask for, [`answers`] makes what goes back, [`outbox`] keeps it for a while,
+//! `notify` tells what nobody asked for, [`owner`] does what the owner asks for, `delegate` what an app may ask for another one,
+//! [`service`] holds them together.
 
 pub mod access;
 pub mod answers;
 pub mod backend;
+mod delegate;
+mod dispatch;
 pub mod intake;
 pub mod methods;
 pub mod money;
+mod notify;
 pub mod outbox;
 pub mod owner;
 pub mod service;

@@ -1,4 +1,5 @@
-//! Answers that are kept for a while, so that a client that subscribes late, elsewhere or again still gets them.
+//! Answers and notifications that are kept for a while, so that a client that subscribes late, elsewhere or again gets
+//! them.
 //!
 //! Clients publish before they subscribe, subscribe on another socket, or reconnect (wallet.md 5.8). An answer is kept until some
 //! minutes after it first reached somebody, or for a day. The answers to payments are also in the journal for ever and come
@@ -15,6 +16,7 @@ use crate::base::hex32::{EventId, PublicKey};
 use crate::protocol::event::{Event, TagValue};
 use crate::protocol::filter::Filter;
 use crate::protocol::kind;
+use crate::wallet::terms::RequestKey;
 
 /// How long and how much is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +79,8 @@ struct Shelf {
 #[derive(Debug)]
 struct Kept {
     event: Event,
-    request: EventId,
+    /// What it answers; nothing, for a notification.
+    request: Option<RequestKey>,
     client: Option<PublicKey>,
     delivered: bool,
     until_ms: u64,
@@ -97,7 +100,8 @@ pub enum Seen {
     New,
     /// It is being worked on; the answer will come.
     Pending,
-    /// It was answered. Empty if the answers were published less than a second ago.
+    /// It was answered. Empty if the answers reached somebody less than a second ago. Never for a request of several items: answers
+    /// to some of them say nothing of the others (see [`Outbox::item`]).
     Answered(Vec<Event>),
     /// Too many requests are being worked on.
     Full,
@@ -132,11 +136,31 @@ impl Outbox {
     }
 
     /// Keeps an answer. The same answer again changes nothing.
-    pub fn keep(&self, request: EventId, event: Event, now_ms: u64) {
+    pub fn keep(&self, request: RequestKey, event: Event, now_ms: u64) {
         let mut inner = self.inner.lock();
         inner.sweep(now_ms);
-        inner.insert(request, event, now_ms.saturating_add(self.config.undelivered_ms), now_ms);
+        inner.insert(Some(request), event, now_ms.saturating_add(self.config.undelivered_ms), now_ms);
         inner.make_room(&self.config);
+    }
+
+    /// Keeps a notification until a day after its own time. `false`: it is kept already, or too old.
+    pub fn keep_news(&self, event: Event, now_ms: u64) -> bool {
+        let until_ms = event.created_at().saturating_mul(1_000).saturating_add(self.config.undelivered_ms);
+        let mut inner = self.inner.lock();
+        inner.sweep(now_ms);
+        if until_ms <= now_ms || inner.kept.contains_key(&event.id()) {
+            return false;
+        }
+        inner.insert(None, event, until_ms, now_ms);
+        inner.make_room(&self.config);
+        true
+    }
+
+    /// The kept answer to one item of a request.
+    pub fn item(&self, request: &RequestKey, now_ms: u64) -> Option<Event> {
+        let inner = self.inner.lock();
+        let mut answers = inner.by_request.get(&request.event)?.iter().filter_map(|answer| inner.kept.get(answer));
+        answers.find(|kept| kept.request == Some(*request) && kept.until_ms > now_ms).map(|kept| kept.event.clone())
     }
 
     /// An answer has reached somebody.
@@ -157,7 +181,8 @@ impl Outbox {
         }
         let mut inner = self.inner.lock();
         inner.sweep(now_ms);
-        let mut found: Vec<Event> = inner.candidates(filter).filter(|event| filter.matches(event.view())).cloned().collect();
+        let candidates = inner.candidates(filter).filter(|kept| kept.until_ms > now_ms).map(|kept| &kept.event);
+        let mut found: Vec<Event> = candidates.filter(|event| filter.matches(event.view())).cloned().collect();
         found.sort_unstable_by(|a, b| b.created_at().cmp(&a.created_at()).then_with(|| a.id().cmp(&b.id())));
         found.dedup_by_key(|event| event.id());
         let limit = filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECALL_MAX);
@@ -198,10 +223,13 @@ fn may_see_answers(filter: &Filter) -> bool {
 impl Inner {
     fn repeat(&mut self, request: &EventId, now_ms: u64) -> Option<Vec<Event>> {
         let answers = self.by_request.get(request)?;
+        if answers.iter().filter_map(|answer| self.kept.get(answer)).any(|kept| kept.event.view().tag(b'd').is_some()) {
+            return None;
+        }
         let mut events = Vec::new();
         for answer in answers {
             if let Some(kept) = self.kept.get_mut(answer)
-                && now_ms >= kept.published_ms.saturating_add(REPEAT_INTERVAL_MS)
+                && (!kept.delivered || now_ms >= kept.published_ms.saturating_add(REPEAT_INTERVAL_MS))
             {
                 kept.published_ms = now_ms;
                 events.push(kept.event.clone());
@@ -210,7 +238,7 @@ impl Inner {
         Some(events)
     }
 
-    fn insert(&mut self, request: EventId, event: Event, until_ms: u64, now_ms: u64) {
+    fn insert(&mut self, request: Option<RequestKey>, event: Event, until_ms: u64, now_ms: u64) {
         let (answer, wallet) = (event.id(), event.pubkey());
         if let Some(kept) = self.kept.get_mut(&answer) {
             kept.published_ms = now_ms;
@@ -231,7 +259,9 @@ impl Inner {
                 wallets.push(wallet);
             }
         }
-        self.by_request.entry(request).or_default().push(answer);
+        if let Some(request) = request {
+            self.by_request.entry(request.event).or_default().push(answer);
+        }
         self.undelivered.push_back((until_ms, answer));
         self.kept.insert(answer, kept);
     }
@@ -302,10 +332,12 @@ impl Inner {
     fn remove(&mut self, answer: &EventId) {
         let Some(kept) = self.kept.remove(answer) else { return };
         self.bytes -= kept.bytes();
-        if let Some(answers) = self.by_request.get_mut(&kept.request) {
+        if let Some(request) = kept.request.map(|request| request.event)
+            && let Some(answers) = self.by_request.get_mut(&request)
+        {
             answers.retain(|other| other != answer);
             if answers.is_empty() {
-                self.by_request.remove(&kept.request);
+                self.by_request.remove(&request);
             }
         }
         let wallet = kept.event.pubkey();
@@ -329,14 +361,14 @@ impl Inner {
     }
 
     /// Everything that the most telling condition of the filter allows.
-    fn candidates<'a>(&'a self, filter: &'a Filter) -> Box<dyn Iterator<Item = &'a Event> + 'a> {
-        let event = |answer: &EventId| self.kept.get(answer).map(|kept| &kept.event);
+    fn candidates<'a>(&'a self, filter: &'a Filter) -> Box<dyn Iterator<Item = &'a Kept> + 'a> {
+        let kept = |answer: &EventId| self.kept.get(answer);
         if let Some(ids) = &filter.ids {
-            return Box::new(ids.iter().filter_map(event));
+            return Box::new(ids.iter().filter_map(kept));
         }
         if let Some(requests) = filter.tag(b'e') {
             let answers = requests.hex.iter().filter_map(|request| self.by_request.get(request)).flatten();
-            return Box::new(answers.filter_map(event));
+            return Box::new(answers.filter_map(kept));
         }
         let shelf = |wallet: &PublicKey| self.by_wallet.get(wallet);
         let shelves: Box<dyn Iterator<Item = &'a Shelf>> = match (&filter.authors, filter.tag(b'p')) {
@@ -347,7 +379,7 @@ impl Inner {
             }
             (None, None) => Box::new(std::iter::empty()),
         };
-        Box::new(shelves.flat_map(|shelf| &shelf.answers).filter_map(event))
+        Box::new(shelves.flat_map(|shelf| &shelf.answers).filter_map(kept))
     }
 }
 

@@ -29,6 +29,10 @@ fn id(byte: u8) -> EventId {
     EventId::from([byte; 32])
 }
 
+fn key(byte: u8) -> RequestKey {
+    RequestKey { event: id(byte), item: 0 }
+}
+
 fn filter(json: &str) -> Filter {
     serde_json::from_str(json).unwrap()
 }
@@ -45,8 +49,8 @@ fn recall(outbox: &Outbox, json: &str) -> Vec<EventId> {
 fn every_shape_of_filter_that_clients_send_finds_the_answer() {
     let outbox = Outbox::new(Config::default());
     let mine = answer(1, 11, 21, NOW_S);
-    outbox.keep(id(21), mine.clone(), 0);
-    outbox.keep(id(22), answer(2, 12, 22, NOW_S), 0);
+    outbox.keep(key(21), mine.clone(), 0);
+    outbox.keep(key(22), answer(2, 12, 22, NOW_S), 0);
     let (wallet, client, request) = (author(1), hex(11), hex(21));
     let since = NOW_S - 60;
     let shapes = [
@@ -71,7 +75,7 @@ fn every_shape_of_filter_that_clients_send_finds_the_answer() {
 #[test]
 fn nobody_sees_what_he_does_not_name() {
     let outbox = Outbox::new(Config::default());
-    outbox.keep(id(21), answer(1, 11, 21, NOW_S), 0);
+    outbox.keep(key(21), answer(1, 11, 21, NOW_S), 0);
     let (wallet, client, request) = (author(1), hex(11), hex(21));
     let after = NOW_S + 1;
     let shapes = [
@@ -96,7 +100,7 @@ fn several_answers_come_newest_first_and_at_most_as_many_as_asked_for() {
     let outbox = Outbox::new(Config::default());
     let answers: Vec<Event> = (0..5).map(|n| answer(1, 11, 20 + n, NOW_S + u64::from(n))).collect();
     for (n, event) in answers.iter().enumerate() {
-        outbox.keep(id(20 + u8::try_from(n).unwrap()), event.clone(), 0);
+        outbox.keep(key(20 + u8::try_from(n).unwrap()), event.clone(), 0);
     }
     let wallet = author(1);
     let newest = recall(&outbox, &format!(r##"{{"authors":["{wallet}"],"limit":2}}"##));
@@ -108,8 +112,8 @@ fn several_answers_come_newest_first_and_at_most_as_many_as_asked_for() {
 fn delivered_answers_stay_ten_minutes_and_others_a_day() {
     let outbox = Outbox::new(Config::default());
     let (got, missed) = (answer(1, 11, 21, NOW_S), answer(1, 11, 22, NOW_S));
-    outbox.keep(id(21), got.clone(), 0);
-    outbox.keep(id(22), missed, 0);
+    outbox.keep(key(21), got.clone(), 0);
+    outbox.keep(key(22), missed, 0);
     outbox.delivered(&got.id(), MINUTE_MS);
     outbox.delivered(&got.id(), 5 * MINUTE_MS);
     assert_eq!(outbox.waiting(&got.pubkey()), 1);
@@ -128,7 +132,7 @@ fn delivered_answers_stay_ten_minutes_and_others_a_day() {
 fn only_who_names_the_request_or_the_client_counts_as_having_got_it() {
     let outbox = Outbox::new(Config::default());
     let event = answer(1, 11, 21, NOW_S);
-    outbox.keep(id(21), event.clone(), 0);
+    outbox.keep(key(21), event.clone(), 0);
     recall(&outbox, &format!(r##"{{"authors":["{}"]}}"##, author(1)));
     assert_eq!(outbox.waiting(&event.pubkey()), 1);
     recall(&outbox, &format!(r##"{{"#e":["{}"]}}"##, hex(21)));
@@ -141,12 +145,15 @@ fn a_request_is_in_hand_once_then_answered_with_the_same_bytes_once_a_second() {
     let event = answer(1, 11, 21, NOW_S);
     assert!(matches!(outbox.begin(id(21), 0), Seen::New));
     assert!(matches!(outbox.begin(id(21), 0), Seen::Pending));
-    outbox.keep(id(21), event.clone(), 10);
+    outbox.keep(key(21), event.clone(), 10);
     outbox.finish(&id(21));
     let again = |now_ms| match outbox.begin(id(21), now_ms) {
         Seen::Answered(events) => events,
         other => panic!("{other:?}"),
     };
+    // It reached nobody, such as one that was found at a start: whoever asks gets it at once.
+    assert_eq!(again(10), [event.clone()]);
+    outbox.delivered(&event.id(), 10);
     assert!(again(900).is_empty());
     assert_eq!(again(1_010), [event.clone()]);
     assert!(again(1_900).is_empty());
@@ -158,9 +165,9 @@ fn one_wallet_pushes_out_its_own_answers_and_no_other() {
     let one = answer(1, 11, 21, NOW_S).bytes().len() + OVERHEAD_BYTES;
     let config = Config { wallet_bytes_max: 3 * one + 8, bytes_max: 10 * one, ..Config::default() };
     let outbox = Outbox::new(config);
-    outbox.keep(id(200), answer(2, 12, 200, NOW_S), 0);
+    outbox.keep(key(200), answer(2, 12, 200, NOW_S), 0);
     for request in 20..40 {
-        outbox.keep(id(request), answer(1, 11, request, NOW_S), 0);
+        outbox.keep(key(request), answer(1, 11, request, NOW_S), 0);
         assert!(outbox.knows(&id(request)));
     }
     assert!(outbox.knows(&id(200)) && outbox.knows(&id(37)) && !outbox.knows(&id(36)));
@@ -173,10 +180,10 @@ fn the_bytes_of_all_wallets_are_bounded_and_delivered_answers_go_first() {
     let outbox = Outbox::new(Config { bytes_max: 4 * one + 32, ..Config::default() });
     let events: Vec<Event> = (0..4_u8).map(|n| answer(1 + n, 11, 21 + n, NOW_S)).collect();
     for (n, event) in events.iter().enumerate() {
-        outbox.keep(id(21 + u8::try_from(n).unwrap()), event.clone(), 0);
+        outbox.keep(key(21 + u8::try_from(n).unwrap()), event.clone(), 0);
     }
     outbox.delivered(&events[2].id(), 1);
-    outbox.keep(id(50), answer(9, 11, 50, NOW_S), 2);
+    outbox.keep(key(50), answer(9, 11, 50, NOW_S), 2);
     assert!(!outbox.knows(&id(23)), "the delivered one");
     assert!([21, 22, 24, 50].iter().all(|request| outbox.knows(&id(*request))));
     let bytes: usize = outbox.inner.lock().kept.values().map(Kept::bytes).sum();
@@ -187,10 +194,10 @@ fn the_bytes_of_all_wallets_are_bounded_and_delivered_answers_go_first() {
 fn the_queues_are_bounded_whatever_leaves_when() {
     let one = answer(1, 11, 21, NOW_S).bytes().len() + OVERHEAD_BYTES;
     let outbox = Outbox::new(Config { wallet_bytes_max: 4 * one, ..Config::default() });
-    outbox.keep(id(200), answer(2, 12, 200, NOW_S), 0);
+    outbox.keep(key(200), answer(2, 12, 200, NOW_S), 0);
     for n in 0..4 * u64::try_from(QUEUE_SLACK).unwrap() {
         let event = answer(1, 11, 21, NOW_S + n);
-        outbox.keep(id(21), event.clone(), 0);
+        outbox.keep(key(21), event.clone(), 0);
         if n % 2 == 0 {
             outbox.delivered(&event.id(), 0);
         }

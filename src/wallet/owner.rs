@@ -15,6 +15,7 @@ use super::service::Wallet;
 use super::terms::AccountId;
 use super::wire::envelope::BadPeer;
 use super::wire::method::{Method, MethodSet};
+use super::wire::notification::{Notification, NotificationSet};
 use super::wire::uri::pairing_uri;
 use crate::base::amount::Msat;
 use crate::base::hex32::PublicKey;
@@ -32,8 +33,10 @@ pub struct NewConnection {
     pub name: String,
     /// The account it spends from, made if it is not there. `None`: `main`.
     pub account: Option<String>,
-    /// Names of methods; empty: all.
+    /// Names of methods; empty: all but `create_connection`, which must be named.
     pub methods: Vec<String>,
+    /// Names of notifications; `None`: all.
+    pub notifications: Option<Vec<String>>,
     /// What it may spend.
     pub budget: Option<Budget>,
     /// Most of one payment.
@@ -81,6 +84,9 @@ pub enum ConnectError {
     /// An unknown method.
     #[error("there is no method \"{0}\"; there are: {all}", all = MethodSet::all().words())]
     Method(String),
+    /// An unknown notification.
+    #[error("there is no notification \"{0}\"; there are: {all}", all = NotificationSet::all().words())]
+    Notification(String),
     /// A relay address that clients could not use.
     #[error("\"{0}\" is no relay address: it must start with ws:// or wss:// and have no spaces")]
     Relay(String),
@@ -148,6 +154,7 @@ impl Wallet {
     pub async fn connect(&self, wish: NewConnection) -> Result<Connected, ConnectError> {
         check_name(&wish.name)?;
         let methods = methods(&wish.methods)?;
+        let notifications = notifications(wish.notifications.as_deref())?;
         let relays = self.relays(&wish.relays)?;
         let _one_at_a_time = self.owner_lock().lock().await;
         let table = self.answers().table();
@@ -167,14 +174,16 @@ impl Wallet {
             wallet: keys.wallet,
             client,
             methods,
+            notifications,
             nip04: !wish.no_nip04,
             created_at_s: now_s,
             expires_at_s: wish.expires_in_s.map(|seconds| now_s.saturating_add(seconds)),
             revoked_at_s: None,
             relays: wish.relays,
             announced: Announced::default(),
+            spoken: None,
         };
-        profile.renew_announcement(now_s);
+        profile.renew_announcement(now_s, self.able());
         let account = self.account_or_new(&account_name).await?;
         let rules = ConnectionRules { account, budget: wish.budget, payment_max: wish.payment_max, active: true };
         self.put(ConnectionRow { id, rules, data: profile.encode() }).await?;
@@ -196,7 +205,7 @@ impl Wallet {
         let now_s = self.answers().clock().now_s();
         let mut profile = hosted.profile.clone();
         profile.revoked_at_s = Some(now_s);
-        profile.renew_announcement(now_s);
+        profile.renew_announcement(now_s, self.able());
         let mut rules = self.rules(&hosted);
         rules.active = false;
         self.put(ConnectionRow { id: hosted.id, rules, data: profile.encode() }).await?;
@@ -260,10 +269,10 @@ impl Wallet {
     pub(super) async fn announce_all(&self, all: bool) {
         let now_s = self.answers().clock().now_s();
         for hosted in self.answers().table().all() {
-            let is_true = hosted.profile.announcement(now_s).digest() == hosted.profile.announced.digest;
+            let is_true = hosted.profile.announcement(now_s, self.able()).digest() == hosted.profile.announced.digest;
             if is_true && all {
                 self.announce(&hosted);
-            } else if !is_true {
+            } else if !is_true || hosted.profile.is_new(hosted.spoken()) {
                 self.announce_anew(&hosted).await;
             }
         }
@@ -273,7 +282,11 @@ impl Wallet {
         let _one_at_a_time = self.owner_lock().lock().await;
         let Some(hosted) = self.answers().table().by_id(hosted.id) else { return };
         let mut profile = hosted.profile.clone();
-        if !profile.renew_announcement(self.answers().clock().now_s()) {
+        let speaks_otherwise = profile.is_new(hosted.spoken());
+        if speaks_otherwise {
+            profile.spoken = hosted.spoken();
+        }
+        if !profile.renew_announcement(self.answers().clock().now_s(), self.able()) && !speaks_otherwise {
             return;
         }
         let row = ConnectionRow { id: hosted.id, rules: self.rules(&hosted), data: profile.encode() };
@@ -289,7 +302,7 @@ impl Wallet {
 
     /// Offers the connection's kind 13194 to the store, which does nothing if it has it.
     fn announce(&self, hosted: &Hosted) {
-        let announcement = hosted.profile.announcement(self.answers().clock().now_s());
+        let announcement = hosted.profile.announcement(self.answers().clock().now_s(), self.able());
         match announcement.sign(&hosted.keys.keypair, hosted.profile.announced.at_s) {
             Ok(event) => self.answers().publisher().store(event),
             Err(error) => tracing::error!(connection = hosted.id.0, %error, "no kind 13194"),
@@ -340,9 +353,15 @@ impl Wallet {
 
 fn methods(names: &[String]) -> Result<MethodSet, ConnectError> {
     if names.is_empty() {
-        return Ok(MethodSet::all());
+        return Ok(MethodSet::usual());
     }
     names.iter().map(|name| Method::parse(name).ok_or_else(|| ConnectError::Method(name.chars().take(64).collect()))).collect()
+}
+
+fn notifications(names: Option<&[String]>) -> Result<NotificationSet, ConnectError> {
+    let Some(names) = names else { return Ok(NotificationSet::all()) };
+    let unknown = |name: &String| ConnectError::Notification(name.chars().take(64).collect());
+    names.iter().map(|name| Notification::parse(name).ok_or_else(|| unknown(name))).collect()
 }
 
 fn is_relay_address(text: &str) -> bool {

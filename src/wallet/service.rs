@@ -8,13 +8,19 @@ use super::access::keys::KeyError;
 use super::access::rate;
 use super::access::table::{Hosted, Keys};
 use super::answers::Answers;
+use super::methods::able;
 use super::money::Money;
 use super::money::types::ConnectionRow;
 use super::wire::envelope::BadPeer;
+use super::wire::method::MethodSet;
 use crate::base::shutdown::Shutdown;
 
+/// How much is told before others get a turn.
+const NEWS_AT_ONCE: usize = 16;
 /// How often answers that were kept long enough are dropped and connections that have just expired are announced.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How often it is looked whether a payment takes long.
+const LONG_PAYMENTS: Duration = Duration::from_secs(1);
 
 /// What the wallet's root is told.
 #[derive(Clone, Debug)]
@@ -99,12 +105,18 @@ impl Wallet {
         }
         let inner =
             Inner { answers: parts.answers, money: parts.money, config: parts.config, owner: tokio::sync::Mutex::default() };
-        Ok(Self(Arc::new(inner)))
+        let wallet = Self(Arc::new(inner));
+        wallet.recall_the_last_day();
+        Ok(wallet)
     }
 
     /// Announces every connection (kind 13194), then keeps house until the process stops. To be started when the relay is there.
     pub async fn run(self, shutdown: Shutdown) {
         self.announce_all(true).await;
+        tokio::join!(self.keep_house(&shutdown), self.keep_telling(&shutdown));
+    }
+
+    async fn keep_house(&self, shutdown: &Shutdown) {
         let mut ticks = tokio::time::interval(HOUSEKEEPING);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -114,6 +126,22 @@ impl Wallet {
             }
             self.answers().outbox().sweep(self.answers().clock().now_ms());
             self.announce_all(false).await;
+        }
+    }
+
+    /// Tells clients what became true, as soon as it did, and those of long payments that they are pending.
+    async fn keep_telling(&self, shutdown: &Shutdown) {
+        let mut ticks = tokio::time::interval(LONG_PAYMENTS);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            while self.tell_news(NEWS_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+            tokio::select! {
+                () = shutdown.stopping() => return,
+                () = self.answers().news().rung() => {}
+                _ = ticks.tick() => self.tell_pending(),
+            }
         }
     }
 
@@ -130,6 +158,11 @@ impl Wallet {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// The methods that the back end can do.
+    pub(super) fn able(&self) -> MethodSet {
+        able(&self.money().capabilities())
     }
 
     pub(super) fn owner_lock(&self) -> &tokio::sync::Mutex<()> {

@@ -6,7 +6,7 @@ use crate::wallet::terms::ErrorCode;
 use crate::wallet::wire::method::Method;
 
 /// The result labels after `ok`.
-const CODES: [ErrorCode; 12] = [
+const CODES: [ErrorCode; 15] = [
     ErrorCode::RateLimited,
     ErrorCode::NotImplemented,
     ErrorCode::InsufficientBalance,
@@ -19,6 +19,9 @@ const CODES: [ErrorCode; 12] = [
     ErrorCode::PaymentFailed,
     ErrorCode::NotFound,
     ErrorCode::BadRequest,
+    ErrorCode::UnsupportedPaymentInstruction,
+    ErrorCode::UnsupportedNetwork,
+    ErrorCode::FeeLimitExceeded,
 ];
 /// Label of what is no known method.
 const NO_METHOD: &str = "unknown";

@@ -161,6 +161,12 @@ pub enum ErrorCode {
     NotFound,
     /// Bad parameters, for extension methods only (released clients cannot decode it in core methods).
     BadRequest,
+    /// Nothing that the payer could pay is named (extension 321 only).
+    UnsupportedPaymentInstruction,
+    /// The invoice is for another network (extension 321 only).
+    UnsupportedNetwork,
+    /// No route within the fee that the payer allows (extension 321 only).
+    FeeLimitExceeded,
 }
 
 impl ErrorCode {
@@ -179,6 +185,9 @@ impl ErrorCode {
             Self::PaymentFailed => "PAYMENT_FAILED",
             Self::NotFound => "NOT_FOUND",
             Self::BadRequest => "BAD_REQUEST",
+            Self::UnsupportedPaymentInstruction => "UNSUPPORTED_PAYMENT_INSTRUCTION",
+            Self::UnsupportedNetwork => "UNSUPPORTED_NETWORK",
+            Self::FeeLimitExceeded => "FEE_LIMIT_EXCEEDED",
         }
     }
 }

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::hex32::PublicKey;
-use crate::wallet::wire::info_event::Announcement;
+use crate::wallet::terms::Scheme;
+use crate::wallet::wire::envelope::scheme_named;
+use crate::wallet::wire::info_event::{Announcement, Offer};
 use crate::wallet::wire::method::{Method, MethodSet};
+use crate::wallet::wire::notification::{Notification, NotificationSet};
 
 /// Version of the JSON.
 const VERSION: u32 = 1;
@@ -22,6 +25,8 @@ pub struct Profile {
     pub client: PublicKey,
     /// What it may ask for.
     pub methods: MethodSet,
+    /// What it is told without asking.
+    pub notifications: NotificationSet,
     /// Whether NIP-04 is served.
     pub nip04: bool,
     /// Unix seconds.
@@ -34,6 +39,8 @@ pub struct Profile {
     pub relays: Vec<String>,
     /// What its kind 13194 says and since when.
     pub announced: Announced,
+    /// In which scheme its client spoke, as far as that outlives the process: the first one, and NIP-44 once it was used.
+    pub spoken: Option<Scheme>,
 }
 
 /// The last announcement: the event is made from it again whenever it is needed.
@@ -79,6 +86,9 @@ struct Row {
     wallet: PublicKey,
     client: PublicKey,
     methods: Vec<String>,
+    /// Missing in rows of before there were notifications: all of them.
+    #[serde(default)]
+    notifications: Option<Vec<String>>,
     nip04: bool,
     created_at_s: u64,
     expires_at_s: Option<u64>,
@@ -86,6 +96,8 @@ struct Row {
     #[serde(default)]
     relays: Vec<String>,
     announced: Announced,
+    #[serde(default)]
+    spoken: Option<String>,
 }
 
 impl Profile {
@@ -97,18 +109,20 @@ impl Profile {
             wallet: self.wallet,
             client: self.client,
             methods: self.methods.iter().map(|method| method.as_str().to_owned()).collect(),
+            notifications: Some(self.notifications.iter().map(|one| one.as_str().to_owned()).collect()),
             nip04: self.nip04,
             created_at_s: self.created_at_s,
             expires_at_s: self.expires_at_s,
             revoked_at_s: self.revoked_at_s,
             relays: self.relays.clone(),
             announced: self.announced.clone(),
+            spoken: self.spoken.map(|scheme| scheme.as_str().to_owned()),
         };
         // A struct of numbers and texts always serialises.
         serde_json::to_vec(&row).unwrap_or_default()
     }
 
-    /// Reads the bytes of a row. Methods that this hearth does not know are left out: it could not serve them.
+    /// Reads the bytes of a row. Methods and notifications that this hearth does not know are left out: it could not serve them.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadRow> {
         let row: Row = serde_json::from_slice(bytes).map_err(|error| BadRow::Damaged(error.to_string()))?;
         if row.v > VERSION {
@@ -119,13 +133,23 @@ impl Profile {
             wallet: row.wallet,
             client: row.client,
             methods: row.methods.iter().filter_map(|name| Method::parse(name)).collect(),
+            notifications: row
+                .notifications
+                .map_or_else(NotificationSet::all, |names| names.iter().filter_map(|name| Notification::parse(name)).collect()),
             nip04: row.nip04,
             created_at_s: row.created_at_s,
             expires_at_s: row.expires_at_s,
             revoked_at_s: row.revoked_at_s,
             relays: row.relays,
             announced: row.announced,
+            spoken: row.spoken.as_deref().and_then(scheme_named),
         })
+    }
+
+    /// Whether what its client spoke last is worth storing. A client that goes back to NIP-04 writes nothing: a connection must not
+    /// be able to fill the journal by changing its mind.
+    pub fn is_new(&self, last: Option<Scheme>) -> bool {
+        matches!((self.spoken, last), (None, Some(_)) | (Some(Scheme::Nip04), Some(Scheme::Nip44)))
     }
 
     /// Whether it is over.
@@ -137,16 +161,25 @@ impl Profile {
         }
     }
 
-    /// What its kind 13194 has to say now: nothing at all once it is over.
-    pub fn announcement(&self, now_s: u64) -> Announcement {
-        let methods = if self.standing(now_s) == Standing::Active { self.methods } else { MethodSet::EMPTY };
-        Announcement::new(methods, self.nip04)
+    /// What it can do now: of what was granted, that which the back end can do (`able`); nothing at all once it is over.
+    pub fn offer(&self, now_s: u64, able: MethodSet) -> Offer {
+        let nip04 = self.nip04;
+        if self.standing(now_s) != Standing::Active {
+            return Offer { nip04, ..Offer::default() };
+        }
+        let methods = self.methods.intersection(able);
+        Offer { methods, notifications: self.notifications, nip04 }.possible()
+    }
+
+    /// What its kind 13194 has to say now.
+    pub fn announcement(&self, now_s: u64, able: MethodSet) -> Announcement {
+        Announcement::new(&self.offer(now_s, able))
     }
 
     /// Brings `announced` up to date; `true` if it changed and must be stored. A replaceable event wins by a later second,
     /// so the time always moves on.
-    pub fn renew_announcement(&mut self, now_s: u64) -> bool {
-        let digest = self.announcement(now_s).digest();
+    pub fn renew_announcement(&mut self, now_s: u64, able: MethodSet) -> bool {
+        let digest = self.announcement(now_s, able).digest();
         if self.announced.digest == digest {
             return false;
         }
@@ -178,13 +211,25 @@ mod tests {
             wallet: PublicKey::from([4; 32]),
             client: PublicKey::from([5; 32]),
             methods: [Method::GetInfo, Method::PayInvoice].into_iter().collect(),
+            notifications: [Notification::PaymentSent].into_iter().collect(),
             nip04: true,
             created_at_s: 100,
             expires_at_s: Some(200),
             revoked_at_s: None,
             relays: vec!["wss://a".to_owned()],
             announced: Announced::default(),
+            spoken: Some(Scheme::Nip04),
         }
+    }
+
+    #[test]
+    fn what_a_client_spoke_is_stored_twice_at_most() {
+        let mut profile = Profile { spoken: None, ..profile() };
+        assert!(!profile.is_new(None) && profile.is_new(Some(Scheme::Nip04)) && profile.is_new(Some(Scheme::Nip44)));
+        profile.spoken = Some(Scheme::Nip04);
+        assert!(!profile.is_new(Some(Scheme::Nip04)) && profile.is_new(Some(Scheme::Nip44)));
+        profile.spoken = Some(Scheme::Nip44);
+        assert!(!profile.is_new(Some(Scheme::Nip04)) && !profile.is_new(Some(Scheme::Nip44)) && !profile.is_new(None));
     }
 
     #[test]
@@ -200,6 +245,9 @@ mod tests {
         assert!(matches!(Profile::decode(&text.as_bytes()[1..]), Err(BadRow::Damaged(_))));
         let unknown = text.replace("get_info", "levitate");
         assert_eq!(Profile::decode(unknown.as_bytes()).unwrap().methods.words(), "pay_invoice");
+        let before = text.replace("\"notifications\":[\"payment_sent\"],", "");
+        assert_ne!(before, text);
+        assert_eq!(Profile::decode(before.as_bytes()).unwrap().notifications, NotificationSet::all());
     }
 
     #[test]
@@ -207,21 +255,30 @@ mod tests {
         let mut profile = profile();
         assert_eq!(profile.standing(199), Standing::Active);
         assert_eq!(profile.standing(200), Standing::Expired(200));
-        assert!(profile.renew_announcement(150));
-        assert!(!profile.renew_announcement(199));
-        assert!(profile.renew_announcement(200));
-        assert_eq!(profile.announced, Announced { at_s: 200, digest: "|nip44_v2 nip04".to_owned() });
+        assert!(profile.renew_announcement(150, MethodSet::all()));
+        assert!(!profile.renew_announcement(199, MethodSet::all()));
+        assert!(profile.renew_announcement(200, MethodSet::all()));
+        assert_eq!(profile.announced, Announced { at_s: 200, digest: "|nip44_v2 nip04||".to_owned() });
         profile.revoked_at_s = Some(210);
         assert_eq!(profile.standing(220), Standing::Revoked(210));
-        assert!(!profile.renew_announcement(220));
+        assert!(!profile.renew_announcement(220, MethodSet::all()));
+    }
+
+    #[test]
+    fn what_the_back_end_cannot_do_is_not_offered() {
+        let profile = profile();
+        let able = [Method::PayInvoice, Method::GetBalance].into_iter().collect();
+        let offer = profile.offer(150, able);
+        assert_eq!((offer.methods.words().as_str(), offer.notifications.words().as_str()), ("pay_invoice", "payment_sent"));
+        assert_eq!(profile.offer(200, able), Offer { nip04: true, ..Offer::default() });
     }
 
     #[test]
     fn an_announcement_is_never_older_than_the_one_before() {
         let mut profile = profile();
-        assert!(profile.renew_announcement(150));
+        assert!(profile.renew_announcement(150, MethodSet::all()));
         profile.methods = MethodSet::EMPTY;
-        assert!(profile.renew_announcement(10));
+        assert!(profile.renew_announcement(10, MethodSet::all()));
         assert_eq!(profile.announced.at_s, 151);
     }
 

@@ -54,6 +54,7 @@ mod tests {
     use crate::base::hex32::PublicKey;
     use crate::wallet::access::connection::Announced;
     use crate::wallet::wire::method::MethodSet;
+    use crate::wallet::wire::notification::NotificationSet;
 
     fn profile(methods: MethodSet, nip04: bool) -> Profile {
         Profile {
@@ -61,12 +62,14 @@ mod tests {
             wallet: PublicKey::from([4; 32]),
             client: PublicKey::from([5; 32]),
             methods,
+            notifications: NotificationSet::all(),
             nip04,
             created_at_s: 0,
             expires_at_s: Some(1_788_264_000),
             revoked_at_s: None,
             relays: Vec::new(),
             announced: Announced::default(),
+            spoken: None,
         }
     }
 

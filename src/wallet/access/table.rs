@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -12,7 +12,7 @@ use secp256k1::Keypair;
 use super::connection::Profile;
 use super::rate::{Config, Gate};
 use crate::base::hex32::PublicKey;
-use crate::wallet::terms::{AccountId, ConnectionId};
+use crate::wallet::terms::{AccountId, ConnectionId, Scheme};
 use crate::wallet::wire::envelope::{BadPeer, Envelope};
 use crate::wallet::wire::sign::public_key;
 
@@ -54,12 +54,22 @@ pub struct Hosted {
     pub keys: Arc<Keys>,
     gate: Arc<Gate>,
     seen_at_s: Arc<AtomicU64>,
+    scheme: Arc<AtomicU8>,
 }
+
+/// How [`Hosted::spoken`] is kept: 0 is nothing yet.
+const SPOKE_NIP44: u8 = 1;
+const SPOKE_NIP04: u8 = 2;
 
 impl Hosted {
     /// A connection that has just been made or read.
     pub fn new(id: ConnectionId, account: AccountId, profile: Profile, keys: Arc<Keys>, rate: &Config) -> Self {
-        Self { id, account, profile, keys, gate: Arc::new(Gate::new(rate)), seen_at_s: Arc::default() }
+        let gate = Arc::new(Gate::new(rate));
+        let hosted = Self { id, account, profile, keys, gate, seen_at_s: Arc::default(), scheme: Arc::default() };
+        if let Some(scheme) = hosted.profile.spoken {
+            hosted.spoke(scheme);
+        }
+        hosted
     }
 
     /// The same connection with another profile.
@@ -78,6 +88,21 @@ impl Hosted {
         self.seen_at_s.store(now_s, Ordering::Relaxed);
     }
 
+    /// Notes in which scheme its client asked: the best evidence of which notifications it can read.
+    pub fn spoke(&self, scheme: Scheme) {
+        let code = if scheme == Scheme::Nip44 { SPOKE_NIP44 } else { SPOKE_NIP04 };
+        self.scheme.store(code, Ordering::Relaxed);
+    }
+
+    /// The scheme of its client's last request, as far as it is known.
+    pub fn spoken(&self) -> Option<Scheme> {
+        match self.scheme.load(Ordering::Relaxed) {
+            SPOKE_NIP44 => Some(Scheme::Nip44),
+            SPOKE_NIP04 => Some(Scheme::Nip04),
+            _ => None,
+        }
+    }
+
     /// When its client last asked since the process started, unix seconds.
     pub fn seen_at_s(&self) -> Option<u64> {
         Some(self.seen_at_s.load(Ordering::Relaxed)).filter(|at_s| *at_s > 0)
@@ -92,6 +117,8 @@ pub struct Table(RwLock<Maps>);
 struct Maps {
     by_wallet: HashMap<PublicKey, Arc<Hosted>, RandomState>,
     by_id: HashMap<ConnectionId, Arc<Hosted>, RandomState>,
+    /// A connection never changes its account.
+    by_account: HashMap<AccountId, Vec<ConnectionId>, RandomState>,
 }
 
 impl Table {
@@ -115,8 +142,19 @@ impl Table {
         let hosted = Arc::new(hosted);
         let mut maps = self.0.write();
         maps.by_wallet.insert(hosted.keys.wallet, Arc::clone(&hosted));
-        maps.by_id.insert(hosted.id, Arc::clone(&hosted));
+        if maps.by_id.insert(hosted.id, Arc::clone(&hosted)).is_none() {
+            maps.by_account.entry(hosted.account).or_default().push(hosted.id);
+        }
         hosted
+    }
+
+    /// The connections of an account, by number.
+    pub fn of_account(&self, account: AccountId) -> Vec<Arc<Hosted>> {
+        let maps = self.0.read();
+        let ids = maps.by_account.get(&account).map_or(&[][..], Vec::as_slice);
+        let mut found: Vec<_> = ids.iter().filter_map(|id| maps.by_id.get(id)).cloned().collect();
+        found.sort_unstable_by_key(|hosted| hosted.id);
+        found
     }
 
     /// All of them, by number.
@@ -147,6 +185,7 @@ mod tests {
     use crate::wallet::access::connection::Announced;
     use crate::wallet::access::keys::{WalletSeed, new_client};
     use crate::wallet::wire::method::MethodSet;
+    use crate::wallet::wire::notification::NotificationSet;
 
     fn hosted(number: u32, name: &str, revoked_at_s: Option<u64>) -> Hosted {
         let seed = WalletSeed::new(Secret::new([1; 32]));
@@ -157,12 +196,14 @@ mod tests {
             wallet: keys.wallet,
             client,
             methods: MethodSet::all(),
+            notifications: NotificationSet::all(),
             nip04: true,
             created_at_s: 1,
             expires_at_s: None,
             revoked_at_s,
             relays: Vec::new(),
             announced: Announced::default(),
+            spoken: None,
         };
         Hosted::new(ConnectionId(number), AccountId::MAIN, profile, Arc::new(keys), &Config::default())
     }
@@ -185,10 +226,14 @@ mod tests {
         let table = Table::default();
         let before = table.put(hosted(1, "phone", None));
         before.seen(99);
+        assert_eq!(before.spoken(), None);
+        before.spoke(Scheme::Nip04);
         let mut profile = before.profile.clone();
         profile.revoked_at_s = Some(100);
         let after = table.put(before.with_profile(profile));
-        assert_eq!(after.seen_at_s(), Some(99));
+        assert_eq!((after.seen_at_s(), after.spoken()), (Some(99), Some(Scheme::Nip04)));
+        assert_eq!(table.of_account(AccountId::MAIN).len(), 1, "a change is no second connection");
+        assert!(table.of_account(AccountId(1)).is_empty());
         assert!(std::ptr::eq(before.gate(), after.gate()));
         assert_eq!(table.get(&before.keys.wallet).and_then(|found| found.profile.revoked_at_s), Some(100));
         assert!(!format!("{after:?}").contains("keypair"));

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
+use super::Errand;
 use crate::base::amount::Msat;
-use crate::wallet::money::Money;
-use crate::wallet::money::types::{On, PayOrder, PayReply, PayTarget, RequestRef};
+use crate::wallet::money::types::PayTarget;
 use crate::wallet::terms::Preimage;
 use crate::wallet::wire::request::PayInvoice;
 
-/// The result of a payment.
+/// The result of a payment, by invoice or without.
 #[derive(Serialize, Debug)]
 pub struct Paid {
     preimage: String,
@@ -22,13 +22,7 @@ impl Paid {
     }
 }
 
-/// Orders it; `on` is called when the request is durable or refused, the answer comes when the payment is done.
-pub fn run(money: &Money, request: RequestRef, pay: PayInvoice, expires_at_s: u64, on: On<PayReply>) {
-    let order = PayOrder {
-        request,
-        target: PayTarget::Invoice { bolt11: pay.invoice, amount: pay.amount_msat },
-        expires_at_s: Some(expires_at_s),
-        metadata: pay.metadata,
-    };
-    money.pay(order, on);
+/// What is to be paid.
+pub fn errand(pay: PayInvoice) -> Errand {
+    Errand { target: PayTarget::Invoice { bolt11: pay.invoice, amount: pay.amount_msat }, metadata: pay.metadata }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::shell::{Command, Room};
 use super::types::{
     AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, ErrorCode, Held, InvoiceOrder, KnownAnswer, ListQuery, On,
-    OwnerError, Page, PayOrder, PayReply, Preimage, Reconciled, Refusal, RequestRef, Selector, Settled, Status, Transaction,
-    Viewer,
+    OwnerError, Page, PayOrder, PayReply, Preimage, Reconciled, Refusal, RequestKey, RequestRef, Selector, Settled, Status,
+    Transaction, Viewer,
 };
 use super::{OpenError, Parts, ReadError};
 use crate::base::amount::Msat;
@@ -99,9 +99,14 @@ impl Money {
         self.0.view().request_answer(event)
     }
 
-    /// The newest answers to requests (item 0) that are not older than this, newest first, as many as are in memory: at start, so
+    /// What the journal holds of a request or an item of one. Reads the disk; does not wait for the money thread.
+    pub fn stored_answer(&self, key: &RequestKey) -> Result<Option<KnownAnswer>, ReadError> {
+        self.0.stored_answer(key)
+    }
+
+    /// The newest answers to requests and items of them that are not older than this, newest first, as many as are in memory: at start, so
     /// that nobody's answer is lost with the process.
-    pub fn recent_answers(&self, since_s: u64) -> Vec<(EventId, Event)> {
+    pub fn recent_answers(&self, since_s: u64) -> Vec<(RequestKey, Event)> {
         self.0.view().recent_answers(since_s)
     }
 

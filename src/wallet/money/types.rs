@@ -284,6 +284,10 @@ pub enum Selector {
     Hash(PaymentHash),
     /// By BOLT 11 text.
     Invoice(String),
+    /// The payment of that hash, not an invoice.
+    Payment(PaymentHash),
+    /// The invoice of that hash, not a payment.
+    Receipt(PaymentHash),
 }
 
 /// `list_transactions`: newest creation first.

@@ -65,7 +65,9 @@ fn get_info_says_who_and_what_and_spares_old_clients_what_they_do_not_know() {
     assert_eq!(info["pubkey"].as_str().map(str::len), Some(66));
     assert!(info["methods"].as_array().unwrap().contains(&json!("get_budget")));
     let old = house.ask_in(&app, Scheme::Nip04, "get_info", json!(null));
-    assert_eq!(old["result"]["methods"].as_array().map(Vec::len), Some(6));
+    assert_eq!(old["result"]["methods"].as_array().map(Vec::len), Some(7), "multi_pay_invoice is an old one");
+    assert_eq!(info["notifications"], json!(["payment_received", "payment_sent", "hold_invoice_accepted"]));
+    assert_eq!(info["extensions"], json!(["02", "03", "05", "06", "321"]), "no keysend without a node");
     // The closed lists of nostr 0.44 (crate `nwc`) are in the crate that tests use for real; its successor reads both.
     assert!(!old["result"]["methods"].as_array().unwrap().contains(&json!("get_budget")));
 }

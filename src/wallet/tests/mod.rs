@@ -3,8 +3,10 @@
 mod clients;
 mod intake;
 mod methods;
+mod news;
 mod owner;
 mod recall;
+mod several;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -62,7 +62,8 @@ fn wishes_that_make_no_sense_are_refused() {
     assert_eq!(
         refused(unknown).to_string(),
         "there is no method \"fly\"; there are: pay_invoice make_invoice lookup_invoice list_transactions get_balance get_info \
-         get_budget"
+         get_budget pay_keysend multi_pay_invoice multi_pay_keysend make_hold_invoice settle_hold_invoice cancel_hold_invoice \
+         pay receive sign_message create_connection"
     );
     for relay in ["http://x", "wss://", "wss://a b", "", "ws://\u{e4}"] {
         let bad = NewConnection { relays: vec![relay.to_owned()], ..wish("a") };
@@ -90,9 +91,10 @@ fn a_connection_is_announced_when_it_is_made_and_silenced_when_it_ends() {
     let app = house.app_with(NewConnection { methods, no_nip04: true, ..wish("phone") });
     let info = house.ear.announced(&app.wallet).unwrap();
     let draft = Draft::parse(info.json()).unwrap();
-    assert_eq!((draft.kind, &*draft.content, draft.created_at), (13_194, "pay_invoice get_info", NOW_S));
+    assert_eq!((draft.kind, &*draft.content, draft.created_at), (13_194, "pay_invoice get_info notifications", NOW_S));
     assert_eq!(draft.tag_value("encryption"), Some("nip44_v2"));
-    assert!(!draft.has_tag("notifications") && !draft.has_tag("extensions"));
+    assert_eq!(draft.tag_value("notifications"), Some("payment_received payment_sent"));
+    assert_eq!(draft.tag_value("extensions"), Some("02 06"));
 
     house.wait(house.wallet.revoke("phone")).unwrap();
     let last = house.ear.announced(&app.wallet).unwrap();

@@ -8,11 +8,14 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
 use nostr::nips::nip44::v2::{self, ConversationKey};
 use secp256k1::Keypair;
+use sha2::Sha256;
 
 use super::nip04::SharedKey;
 use crate::base::hex32::PublicKey;
+use crate::base::secret::Secret;
 use crate::wallet::terms::Scheme;
 
 /// Longest ciphertext that is decoded; above the largest event that the relay takes by default.
@@ -49,6 +52,8 @@ pub struct BadPeer;
 pub struct Envelope {
     conversation: ConversationKey,
     shared: SharedKey,
+    /// Where the nonces of [`Envelope::seal_same`] come from.
+    nonces: Secret<[u8; 32]>,
 }
 
 impl Envelope {
@@ -58,7 +63,7 @@ impl Envelope {
         let shared = SharedKey::new(ours, peer).ok_or(BadPeer)?;
         let peer = nostr::key::PublicKey::from_slice(&peer.0).map_err(|_| BadPeer)?;
         let conversation = ConversationKey::derive(&secret, &peer).map_err(|_| BadPeer)?;
-        Ok(Self { conversation, shared })
+        Ok(Self { conversation, shared, nonces: Secret::new(nonces(ours)) })
     }
 
     /// Decrypts what the client sent and says by which scheme.
@@ -77,11 +82,24 @@ impl Envelope {
 
     /// Encrypts an answer.
     pub fn seal(&self, scheme: Scheme, plaintext: &str) -> Result<String, Unsealable> {
+        let mut nonce = [0_u8; 32];
+        getrandom::fill(&mut nonce).map_err(|_| Unsealable)?;
+        self.seal_with(scheme, plaintext, nonce)
+    }
+
+    /// Encrypts a text that has to be the same whenever it is made. The nonce follows from the text under a key of its own, so two
+    /// texts never share one; all that it shows is that the same text was sent again.
+    pub fn seal_same(&self, scheme: Scheme, plaintext: &str) -> Result<String, Unsealable> {
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(self.nonces.expose()).map_err(|_| Unsealable)?;
+        mac.update(scheme.as_str().as_bytes());
+        mac.update(plaintext.as_bytes());
+        self.seal_with(scheme, plaintext, mac.finalize().into_bytes().into())
+    }
+
+    fn seal_with(&self, scheme: Scheme, plaintext: &str, nonce: [u8; 32]) -> Result<String, Unsealable> {
         match scheme {
-            Scheme::Nip04 => self.shared.seal(plaintext).ok_or(Unsealable),
+            Scheme::Nip04 => Ok(self.shared.seal(plaintext, &nonce)),
             Scheme::Nip44 => {
-                let mut nonce = [0_u8; 32];
-                getrandom::fill(&mut nonce).map_err(|_| Unsealable)?;
                 let payload = v2::encrypt_to_bytes_with_nonce(&self.conversation, plaintext.as_bytes(), nonce);
                 payload.map(|payload| STANDARD.encode(payload)).map_err(|_| Unsealable)
             }
@@ -95,6 +113,14 @@ impl Envelope {
         }
         v2::decrypt_to_bytes(&self.conversation, &payload).map_err(|_| Undecryptable)
     }
+}
+
+/// A key for nonces that no other use of the wallet's key gives.
+fn nonces(ours: &Keypair) -> [u8; 32] {
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&ours.secret_bytes())
+        .unwrap_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()));
+    mac.update(b"hearth nonces of repeatable messages");
+    mac.finalize().into_bytes().into()
 }
 
 impl fmt::Debug for Envelope {
@@ -135,6 +161,20 @@ mod tests {
         assert_eq!(wallet.open(&new), Ok((Scheme::Nip44, "new".to_owned())));
         let old = nostr::nips::nip04::encrypt(&theirs, &ours, "old").unwrap();
         assert_eq!(wallet.open(&old), Ok((Scheme::Nip04, "old".to_owned())));
+    }
+
+    #[test]
+    fn a_text_that_must_be_the_same_is_and_no_other_shares_its_nonce() {
+        let (wallet, client) = pair();
+        for scheme in [Scheme::Nip44, Scheme::Nip04] {
+            let (a, b) = (wallet.seal_same(scheme, "a").unwrap(), wallet.seal_same(scheme, "b").unwrap());
+            assert_eq!(a, wallet.seal_same(scheme, "a").unwrap());
+            assert_ne!(a, b);
+            assert_eq!(client.open(&a), Ok((scheme, "a".to_owned())));
+            assert_ne!(wallet.seal(scheme, "a").unwrap(), wallet.seal(scheme, "a").unwrap());
+        }
+        let nonce = |text: &str| STANDARD.decode(wallet.seal_same(Scheme::Nip44, text).unwrap()).unwrap()[1..33].to_vec();
+        assert_ne!(nonce("a"), nonce("b"));
     }
 
     #[test]

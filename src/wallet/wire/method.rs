@@ -22,11 +22,31 @@ pub enum Method {
     GetInfo,
     /// What the budget leaves (de facto, nips#1504).
     GetBudget,
+    /// Pays a node without an invoice (extension 04).
+    PayKeysend,
+    /// Pays several invoices (for old clients).
+    MultiPayInvoice,
+    /// Pays several nodes without an invoice (for old clients).
+    MultiPayKeysend,
+    /// Makes an invoice whose payment waits for a decision (extension 03).
+    MakeHoldInvoice,
+    /// Takes a payment that waits (extension 03).
+    SettleHoldInvoice,
+    /// Sends a payment that waits back (extension 03).
+    CancelHoldInvoice,
+    /// Pays what a BIP 321 URI names (extension 321).
+    Pay,
+    /// Makes a BIP 321 URI (extension 321).
+    Receive,
+    /// Signs a text with the node's key (de facto).
+    SignMessage,
+    /// Makes a connection for another app (de facto); must be granted by name.
+    CreateConnection,
 }
 
 impl Method {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 17] = [
         Self::PayInvoice,
         Self::MakeInvoice,
         Self::LookupInvoice,
@@ -34,6 +54,16 @@ impl Method {
         Self::GetBalance,
         Self::GetInfo,
         Self::GetBudget,
+        Self::PayKeysend,
+        Self::MultiPayInvoice,
+        Self::MultiPayKeysend,
+        Self::MakeHoldInvoice,
+        Self::SettleHoldInvoice,
+        Self::CancelHoldInvoice,
+        Self::Pay,
+        Self::Receive,
+        Self::SignMessage,
+        Self::CreateConnection,
     ];
 
     /// The word on the wire.
@@ -46,6 +76,16 @@ impl Method {
             Self::GetBalance => "get_balance",
             Self::GetInfo => "get_info",
             Self::GetBudget => "get_budget",
+            Self::PayKeysend => terms::Method::PayKeysend.as_str(),
+            Self::MultiPayInvoice => terms::Method::MultiPayInvoice.as_str(),
+            Self::MultiPayKeysend => terms::Method::MultiPayKeysend.as_str(),
+            Self::MakeHoldInvoice => terms::Method::MakeHoldInvoice.as_str(),
+            Self::SettleHoldInvoice => "settle_hold_invoice",
+            Self::CancelHoldInvoice => "cancel_hold_invoice",
+            Self::Pay => terms::Method::Pay.as_str(),
+            Self::Receive => terms::Method::Receive.as_str(),
+            Self::SignMessage => "sign_message",
+            Self::CreateConnection => "create_connection",
         }
     }
 
@@ -54,10 +94,36 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.as_str() == name)
     }
 
-    /// Whether released clients with a closed list of methods know it: the `nwc` crate up to 0.44 cannot decode a `get_info`
-    /// whose list names any other.
+    /// The method that a client means: `nwcjs` writes `hodl` for `hold`.
+    pub fn asked(name: &str) -> Option<Self> {
+        match name {
+            "make_hodl_invoice" => Some(Self::MakeHoldInvoice),
+            "settle_hodl_invoice" => Some(Self::SettleHoldInvoice),
+            "cancel_hodl_invoice" => Some(Self::CancelHoldInvoice),
+            _ => Self::parse(name),
+        }
+    }
+
+    /// Whether released clients with a closed list of methods know it: such a client (the `nwc` crate up to 0.44, of which only
+    /// the last has hold invoices) cannot decode a `get_info` whose list names any other.
     pub const fn is_known_to_old_clients(self) -> bool {
-        !matches!(self, Self::GetBudget)
+        matches!(
+            self,
+            Self::PayInvoice
+                | Self::MakeInvoice
+                | Self::LookupInvoice
+                | Self::ListTransactions
+                | Self::GetBalance
+                | Self::GetInfo
+                | Self::PayKeysend
+                | Self::MultiPayInvoice
+                | Self::MultiPayKeysend
+        )
+    }
+
+    /// Whether it is a method of extension 321, whose refusals have codes of their own; all others know core codes only.
+    pub const fn is_321(self) -> bool {
+        matches!(self, Self::Pay | Self::Receive)
     }
 
     const fn bit(self) -> u32 {
@@ -82,6 +148,11 @@ impl MethodSet {
     /// All that are known.
     pub fn all() -> Self {
         Method::ALL.into_iter().collect()
+    }
+
+    /// What a connection gets for which no method is named: everything but the right to make other connections.
+    pub fn usual() -> Self {
+        Method::ALL.into_iter().filter(|method| *method != Method::CreateConnection).collect()
     }
 
     /// Whether it holds a method.
@@ -133,9 +204,22 @@ mod tests {
         for method in Method::ALL {
             assert_eq!(Method::parse(method.as_str()), Some(method));
         }
-        for bad in ["", "PAY_INVOICE", "pay_invoice ", "pay_keysend", "make_hodl_invoice"] {
+        for bad in ["", "PAY_INVOICE", "pay_invoice ", "levitate", "make_hodl_invoice"] {
             assert_eq!(Method::parse(bad), None, "{bad:?} was read");
         }
+    }
+
+    #[test]
+    fn misspelt_names_are_understood_where_a_client_asks() {
+        assert_eq!(Method::asked("settle_hodl_invoice"), Some(Method::SettleHoldInvoice));
+        assert_eq!(Method::asked("settle_hold_invoice"), Some(Method::SettleHoldInvoice));
+        assert_eq!(Method::asked("lookup_hodl_invoice"), None);
+    }
+
+    #[test]
+    fn the_right_to_make_connections_is_never_given_unasked() {
+        assert!(!MethodSet::usual().has(Method::CreateConnection));
+        assert_eq!(MethodSet::usual().iter().count(), Method::ALL.len() - 1);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 pub mod envelope;
 pub mod error;
 pub mod info_event;
+pub mod instruction;
 pub mod method;
 mod nip04;
+pub mod notification;
 pub mod request;
 pub mod response;
 pub mod sign;

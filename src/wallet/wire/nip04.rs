@@ -45,13 +45,13 @@ impl SharedKey {
         cipher.decrypt_padded_vec_mut::<Pkcs7>(&body).ok()
     }
 
-    /// Encrypts under a fresh initialisation vector; `None` without randomness.
-    pub(super) fn seal(&self, plaintext: &str) -> Option<String> {
+    /// Encrypts; the first 16 bytes of the nonce are the initialisation vector.
+    pub(super) fn seal(&self, plaintext: &str, nonce: &[u8; 32]) -> String {
         let mut iv = [0_u8; IV_BYTES];
-        getrandom::fill(&mut iv).ok()?;
+        iv.copy_from_slice(&nonce[..IV_BYTES]);
         let cipher = cbc::Encryptor::<Aes256>::new(self.0.expose().into(), &iv.into());
         let body = cipher.encrypt_padded_vec_mut::<Pkcs7>(plaintext.as_bytes());
-        Some(format!("{}?iv={}", STANDARD.encode(body), STANDARD.encode(iv)))
+        format!("{}?iv={}", STANDARD.encode(body), STANDARD.encode(iv))
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
             let us = nostr::key::PublicKey::from_slice(&ours.x_only_public_key().0.serialize()).unwrap();
             let shared = SharedKey::new(&ours, &PublicKey::from(peer.to_bytes())).unwrap();
             for text in ["", "a", "0123456789abcdef", "\u{1f525} ünïcödé", &"x".repeat(40_960)] {
-                assert_eq!(nip04::decrypt(&secret, &us, shared.seal(text).unwrap()).unwrap(), text);
+                assert_eq!(nip04::decrypt(&secret, &us, shared.seal(text, &[ours.secret_bytes()[31]; 32])).unwrap(), text);
                 assert_eq!(shared.open(&nip04::encrypt(&secret, &us, text).unwrap()).unwrap(), text.as_bytes());
             }
         }

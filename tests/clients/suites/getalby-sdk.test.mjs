@@ -76,7 +76,7 @@ describe("@getalby/sdk NWCClient", () => {
         const absent = { payment_hash: "00".repeat(32) };
         await assert.rejects(within("refusal", payer.lookupInvoice(absent)), { code: "NOT_FOUND" });
         await assert.rejects(within("refusal", payer.payInvoice({ invoice: "nonsense" })), { code: "OTHER" });
-        await assert.rejects(within("refusal", payer.signMessage({ message: "x" })), { code: "NOT_IMPLEMENTED" });
+        await assert.rejects(within("refusal", payer.payKeysend({ amount: 1, pubkey: `02${"11".repeat(32)}` })), { code: "NOT_IMPLEMENTED" });
     });
 
     test("twenty requests at once are twenty answers", async () => {

@@ -88,6 +88,21 @@ async fn an_answer_nobody_fetched_outlives_a_crash() {
     assert_eq!(seen[0], seen[1], "the same bytes after each crash");
     let answer: Event = serde_json::from_str(&seen[0][0]).unwrap();
     assert!(two.payer.open(&request, &answer).1["error"].is_null());
+    // Named by nothing but author or receiver, too.
+    let (wallet, me) = (&two.payer.wallet, &two.payer.key.hex);
+    let shapes = [
+        json!({"kinds": [23_195], "authors": [wallet]}),
+        json!({"kinds": [23_195], "#p": [me]}),
+        json!({"authors": [wallet], "#p": [me], "since": now_s() - 60}),
+    ];
+    for filter in shapes {
+        two.hearth.kill();
+        two.hearth.launch();
+        let mut client = two.hearth.client().await;
+        let found = client.stored_json("after", std::slice::from_ref(&filter)).await;
+        let answers: Vec<&String> = found.iter().filter(|json| json.contains("\"kind\":23195")).collect();
+        assert_eq!(answers, [&seen[0][0]], "{filter}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,14 @@
 //! The wallet service (NIP-47) as apps see it, and as its owner steers it.
 
 mod access;
+mod every_method;
 mod late;
+mod limits;
 mod methods;
+mod notifications;
 mod nwc_crate;
 mod payments;
+mod privacy;
 mod replay;
 mod requests;
 

@@ -62,7 +62,7 @@ async fn what_cannot_be_understood_from_a_known_app_is_answered_all_the_same() {
         (sealed("{\"params\":{},\"method\":\"get_balance\",\"id\":\"x\"}"), ""),
         (sealed("{\"method\":\"make_coffee\",\"params\":{}}"), "NOT_IMPLEMENTED"),
         (sealed("{\"method\":\"GET_BALANCE\",\"params\":{}}"), "NOT_IMPLEMENTED"),
-        (sealed("{\"method\":\"make_hodl_invoice\",\"params\":{\"amount\":1}}"), "NOT_IMPLEMENTED"),
+        (sealed("{\"method\":\"make_hodl_invoice\",\"params\":{\"amount\":1}}"), "OTHER"),
         (String::new(), "OTHER"),
         ("not base64 at all".to_owned(), "OTHER"),
         ("AAAA?iv=AAAA".to_owned(), "OTHER"),

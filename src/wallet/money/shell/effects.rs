@@ -112,14 +112,10 @@ pub(super) fn remember_pending(shared: &Shared, entry: &Entry) {
         Record::Attach { request, .. } => request,
         _ => return,
     };
-    if request.key.item == 0 {
-        shared.view.remember(request.key.event, KnownAnswer::Pending);
-    }
+    shared.view.remember(request.key, KnownAnswer::Pending);
 }
 
 /// A request that was answered.
 pub(super) fn remember_answer(shared: &Shared, request: &RequestRef, event: &Event) {
-    if request.key.item == 0 {
-        shared.view.remember(request.key.event, KnownAnswer::Answered(event.clone()));
-    }
+    shared.view.remember(request.key, KnownAnswer::Answered(event.clone()));
 }

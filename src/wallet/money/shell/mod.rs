@@ -17,16 +17,18 @@ use parking_lot::Mutex;
 
 use super::OpenError;
 use super::journal::Shelf;
-use super::payment::{Limits, RowsError};
+use super::payment::{Limits, RequestRow, RowsError};
+use super::rows;
 use super::types::{
-    AccountId, AnswerSigner, ConnectionId, ConnectionRow, ErrorCode, Held, InvoiceOrder, ListQuery, On, OwnerError, Page,
-    PayOrder, PayReply, PayTarget, Refusal, RequestKey, Selector, Settled, Transaction, Viewer,
+    AccountId, AnswerSigner, ConnectionId, ConnectionRow, ErrorCode, Held, InvoiceOrder, KnownAnswer, ListQuery, On, OwnerError,
+    Page, PayOrder, PayReply, PayTarget, Refusal, RequestKey, Selector, Settled, Transaction, Viewer,
 };
 use crate::base::amount::Msat;
 use crate::base::clock::Clock;
 use crate::base::hex32::PaymentHash;
 use crate::base::secret::Secret;
 use crate::kv;
+use crate::protocol::event::Event;
 use crate::wallet::backend::bolt11::{Decoded, decode};
 use crate::wallet::backend::{
     Ack, Backend, BackendError, Capabilities, Incoming, Info, LookupResult, MadeInvoice, SendResult, SignedMessage,
@@ -192,6 +194,14 @@ impl Room {
             Some(eyes) => read::lookup(&self.shelf, eyes, selector, self.clock.now_s()),
             None => Ok(None),
         }
+    }
+
+    pub(super) fn stored_answer(&self, key: &RequestKey) -> Result<Option<KnownAnswer>, RowsError> {
+        Ok(match rows::request(&self.shelf, key)? {
+            Some(RequestRow::Paying) => Some(KnownAnswer::Pending),
+            Some(RequestRow::Answered(_, event)) => Event::from_bytes(event.into()).map(KnownAnswer::Answered),
+            Some(RequestRow::Invoice(_)) | None => None,
+        })
     }
 
     pub(super) fn list(&self, viewer: Viewer, query: &ListQuery) -> Result<Page, RowsError> {

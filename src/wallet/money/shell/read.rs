@@ -36,6 +36,12 @@ impl Eyes {
 pub(super) fn lookup(shelf: &Shelf, eyes: Eyes, selector: &Selector, now_s: u64) -> Result<Option<Transaction>, RowsError> {
     let (hash, text) = match selector {
         Selector::Hash(hash) => (*hash, None),
+        Selector::Payment(hash) => {
+            return Ok(rows::payment(shelf, hash)?.map(|row| outgoing(&row, eyes.viewer)).filter(|one| eyes.see(one)));
+        }
+        Selector::Receipt(hash) => {
+            return Ok(rows::invoice(shelf, hash)?.map(|row| incoming(&row, eyes.viewer, now_s)).filter(|one| eyes.see(one)));
+        }
         Selector::Invoice(text) => {
             match Unchecked::parse(text).ok().and_then(|read| Some((read.hash()?, read.text().to_owned()))) {
                 Some((hash, text)) => (hash, Some(text)),

@@ -10,7 +10,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::super::budget::Spending;
 use super::super::payment::State;
-use super::super::types::{ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, Status};
+use super::super::types::{
+    ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, RequestKey, Status,
+};
 use crate::base::amount::Msat;
 use crate::base::hex32::EventId;
 use crate::protocol::event::Event;
@@ -37,7 +39,7 @@ struct Connection {
 pub(in crate::wallet::money) struct View {
     accounts: RwLock<BTreeMap<AccountId, AccountView>>,
     connections: RwLock<BTreeMap<ConnectionId, Connection>>,
-    recent: Mutex<LruCache<EventId, KnownAnswer>>,
+    recent: Mutex<LruCache<RequestKey, KnownAnswer>>,
     invoices: Mutex<LruCache<String, Decoded>>,
     status: Mutex<Status>,
     next_connection: AtomicU32,
@@ -96,8 +98,8 @@ impl View {
         }
     }
 
-    pub(super) fn remember(&self, event: EventId, answer: KnownAnswer) {
-        self.recent.lock().put(event, answer);
+    pub(super) fn remember(&self, request: RequestKey, answer: KnownAnswer) {
+        self.recent.lock().put(request, answer);
     }
 
     pub(super) fn alarm(&self, words: &str) {
@@ -117,10 +119,10 @@ impl View {
     }
 
     pub(in crate::wallet::money) fn request_answer(&self, event: &EventId) -> Option<KnownAnswer> {
-        self.recent.lock().get(event).cloned()
+        self.recent.lock().get(&RequestKey { event: *event, item: 0 }).cloned()
     }
 
-    pub(in crate::wallet::money) fn recent_answers(&self, since_s: u64) -> Vec<(EventId, Event)> {
+    pub(in crate::wallet::money) fn recent_answers(&self, since_s: u64) -> Vec<(RequestKey, Event)> {
         let recent = self.recent.lock();
         let fresh = recent.iter().filter_map(|(request, answer)| match answer {
             KnownAnswer::Answered(event) if event.created_at() >= since_s => Some((*request, event.clone())),

@@ -219,6 +219,14 @@ section! {
         payments_per_connection: u64 = 32, in 1..=100_000;
         /// Life of an invoice that asks for none.
         invoice_expiry_s: u64 = 3_600, in 60..=365 * DAY_S;
+        /// Most invoices of one connection that can be paid at a time.
+        invoices_per_connection: u64 = 1_000, in 1..=100_000;
+        /// Fee reserve of a payment to the outside, in hundredths of a percent.
+        fee_reserve_basis_points: u64 = 100, in 0..=10_000;
+        /// Smallest fee reserve.
+        fee_reserve_min_msat: u64 = 10_000, in 0..=1_000_000_000;
+        /// How long a hold invoice may wait between two accounts of this hearth.
+        hold_s: u64 = DAY_S, in 60..=30 * DAY_S;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::file::{Access, File, Limits, Lnd, Log, Rates, Relay, Store};
 use super::problem::Problems;
+use crate::base::amount::Msat;
 use crate::base::hex32::PublicKey;
 use crate::policy::rate::Rate;
 use crate::policy::{self, Home, RateConfig, Rules};
@@ -345,6 +346,10 @@ impl Resolver {
                 in_flight_max: size(section.payments),
                 in_flight_max_per_connection: size(section.payments_per_connection),
                 invoice_expiry_s: section.invoice_expiry_s,
+                open_invoices_max_per_connection: size(section.invoices_per_connection),
+                fee_reserve_basis_points: u32::try_from(section.fee_reserve_basis_points).unwrap_or(u32::MAX),
+                fee_reserve_min: Msat::new(section.fee_reserve_min_msat).unwrap_or(Msat::MAX),
+                hold_s: section.hold_s,
                 ..wallet::money::Limits::default()
             },
             backend,

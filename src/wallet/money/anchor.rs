@@ -2,30 +2,45 @@
 //! cannot look whole.
 //!
 //! ```text
-//! two slots of 512 bytes, written in turn; the valid one with the larger number counts
+//! three slots of 512 bytes; the valid one with the largest number counts (older files have two)
 //!   0   8  "hearthA1"
 //!   8   8  last sequence number (little endian)
 //!  16  32  its link
 //!  48  32  SHA-256 of the 48 bytes before
 //! ```
 //!
-//! It is written and synced after each commit of the journal and before anything is done about it. So after a crash it may be one
-//! batch behind, and it is never ahead; a torn write spoils one slot and leaves the other.
+//! A mark is written after the commit of its batch and never before, so the anchor is never ahead of a whole journal. It is written
+//! at once, which is enough for a process that dies; a thread syncs it at most [`LAG`] later, so that no payment waits for the disk
+//! a second time. After a power cut the anchor may therefore be behind the journal: by what was committed in that time, and by
+//! [`LAG_RECORDS_MAX`] records and one batch at most. That is no loss: what the journal has beyond the anchor proves itself by its
+//! chain. The slot whose mark is known to be on the disk is not written, nor is the one that is being synced: a torn write leaves
+//! the durable mark alone.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use sha2::{Digest, Sha256};
 
 use super::layout::Link;
 
 /// The file's name in the wallet's directory.
 pub(super) const FILE: &str = "ANCHOR";
+/// Its name while it is made anew.
+const NEW_FILE: &str = "ANCHOR.new";
+/// How long a mark may wait for its sync.
+const LAG: Duration = Duration::from_millis(100);
+/// Most records that the synced mark may be behind; more, and the next commit waits for the sync.
+pub(super) const LAG_RECORDS_MAX: u64 = 4_096;
 const MAGIC: &[u8; 8] = b"hearthA1";
 const SLOT: usize = 512;
 const SLOT_BYTES: u64 = SLOT as u64;
+const SLOTS: u64 = 3;
 const USED: usize = 80;
 
 /// Where the journal ended.
@@ -37,10 +52,34 @@ pub(super) struct Mark {
     pub(super) link: Link,
 }
 
-/// The open file.
+/// The open file and the thread that syncs it.
 pub(super) struct Anchor {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
     file: File,
-    next_slot: u64,
+    slots: Mutex<Slots>,
+    changed: Condvar,
+}
+
+/// Which slot is what.
+struct Slots {
+    /// Its mark is on the disk.
+    durable: u64,
+    /// The number in it.
+    durable_seq: u64,
+    /// Takes the next mark. Never the durable one, nor the one that is being synced.
+    next: u64,
+    /// The number of the last mark that was written.
+    seq: u64,
+    /// A mark waits for its sync.
+    is_dirty: bool,
+    /// Do not wait with the sync.
+    is_urgent: bool,
+    is_closing: bool,
+    failed: Option<io::ErrorKind>,
 }
 
 impl Anchor {
@@ -50,48 +89,154 @@ impl Anchor {
         let path = dir.join(FILE);
         match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => {
-                let (mark, next_slot) = read(&file)?;
-                Ok((Some(Self { file, next_slot }), mark))
+                let (mark, slot) = read(&file)?;
+                if file.metadata()?.len() < SLOTS * SLOT_BYTES {
+                    file.set_len(SLOTS * SLOT_BYTES)?;
+                }
+                Ok((Some(Self::start(file, slot, mark.map_or(0, |mark| mark.seq))?), mark))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
-                let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-                let mut anchor = Self { file, next_slot: 0 };
                 let mark = Mark { seq: 0, link: [0; 32] };
-                anchor.file.set_len(2 * SLOT_BYTES)?;
-                anchor.write(mark)?;
-                anchor.file.sync_all()?;
-                File::open(dir)?.sync_all()?;
-                Ok((Some(anchor), Some(mark)))
+                Ok((Some(Self::make(dir, mark)?), Some(mark)))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((None, None)),
             Err(error) => Err(error),
         }
     }
 
-    /// Writes a mark and waits for the disk.
-    pub(super) fn write(&mut self, mark: Mark) -> io::Result<()> {
-        let mut slot = [0_u8; SLOT];
-        slot[..8].copy_from_slice(MAGIC);
-        slot[8..16].copy_from_slice(&mark.seq.to_le_bytes());
-        slot[16..48].copy_from_slice(&mark.link);
-        let check = Sha256::digest(&slot[..48]);
-        slot[48..USED].copy_from_slice(&check);
-        self.file.write_all_at(&slot, self.next_slot * SLOT_BYTES)?;
-        self.file.sync_data()?;
-        self.next_slot = 1 - self.next_slot;
-        Ok(())
+    /// Makes the file anew, with this mark only, in place of whatever there is. Durable when it returns.
+    pub(super) fn make(dir: &Path, mark: Mark) -> io::Result<Self> {
+        let path = dir.join(NEW_FILE);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.set_len(SLOTS * SLOT_BYTES)?;
+        write_slot(&file, 0, mark)?;
+        file.sync_all()?;
+        std::fs::rename(&path, dir.join(FILE))?;
+        File::open(dir)?.sync_all()?;
+        Self::start(file, 0, mark.seq)
+    }
+
+    fn start(file: File, durable: u64, seq: u64) -> io::Result<Self> {
+        let slots = Slots {
+            durable,
+            durable_seq: seq,
+            next: (durable + 1) % SLOTS,
+            seq,
+            is_dirty: false,
+            is_urgent: false,
+            is_closing: false,
+            failed: None,
+        };
+        let shared = Arc::new(Shared { file, slots: Mutex::new(slots), changed: Condvar::new() });
+        let syncing = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("anchor".to_owned()).spawn(move || syncing.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Writes the mark of a batch that is committed. Waits for the disk only if the synced mark is too far behind.
+    pub(super) fn write(&self, mark: Mark) -> io::Result<()> {
+        let mut slots = self.shared.slots.lock();
+        slots.check()?;
+        write_slot(&self.shared.file, slots.next, mark)?;
+        slots.seq = mark.seq;
+        if !slots.is_dirty {
+            slots.is_dirty = true;
+            self.shared.changed.notify_all();
+        }
+        while slots.seq.saturating_sub(slots.durable_seq) > LAG_RECORDS_MAX && slots.failed.is_none() {
+            slots.is_urgent = true;
+            self.shared.changed.notify_all();
+            self.shared.changed.wait(&mut slots);
+        }
+        slots.check()
+    }
+
+    /// Waits until the last mark is on the disk.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        let mut slots = self.shared.slots.lock();
+        while (slots.is_dirty || slots.durable_seq != slots.seq) && slots.failed.is_none() {
+            slots.is_urgent = true;
+            self.shared.changed.notify_all();
+            self.shared.changed.wait(&mut slots);
+        }
+        slots.check()
+    }
+
+    /// `Err` once a sync has failed. It is not tried again.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.shared.slots.lock().check()
     }
 }
 
-/// The mark that counts, and the slot to be written next.
+impl Drop for Anchor {
+    fn drop(&mut self) {
+        self.shared.slots.lock().is_closing = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It ends after its last sync; it cannot panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Slots {
+    fn check(&self) -> io::Result<()> {
+        match self.failed {
+            Some(kind) => Err(io::Error::new(kind, "the anchor file could not be synced")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    /// Syncs what was written, until the anchor is dropped.
+    fn run(&self) {
+        let mut slots = self.slots.lock();
+        loop {
+            while !slots.is_dirty && !slots.is_closing {
+                self.changed.wait(&mut slots);
+            }
+            if !slots.is_dirty || slots.failed.is_some() {
+                return;
+            }
+            if !slots.is_urgent && !slots.is_closing {
+                // Marks that come meanwhile go into the same slot and the same sync.
+                self.changed.wait_while_for(&mut slots, |slots| !slots.is_urgent && !slots.is_closing, LAG);
+            }
+            let (syncing, seq) = (slots.next, slots.seq);
+            slots.next = (0..SLOTS).find(|slot| *slot != syncing && *slot != slots.durable).unwrap_or(syncing);
+            (slots.is_dirty, slots.is_urgent) = (false, false);
+            let synced = parking_lot::MutexGuard::unlocked(&mut slots, || self.file.sync_data());
+            match synced {
+                Ok(()) => (slots.durable, slots.durable_seq) = (syncing, seq),
+                Err(error) => slots.failed = Some(error.kind()),
+            }
+            self.changed.notify_all();
+        }
+    }
+}
+
+fn write_slot(file: &File, slot: u64, mark: Mark) -> io::Result<()> {
+    let mut bytes = [0_u8; SLOT];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..16].copy_from_slice(&mark.seq.to_le_bytes());
+    bytes[16..48].copy_from_slice(&mark.link);
+    let check = Sha256::digest(&bytes[..48]);
+    bytes[48..USED].copy_from_slice(&check);
+    file.write_all_at(&bytes, slot * SLOT_BYTES)
+}
+
+/// The mark that counts, and its slot.
 fn read(file: &File) -> io::Result<(Option<Mark>, u64)> {
-    let (first, second) = (read_slot(file, 0)?, read_slot(file, 1)?);
-    Ok(match (first, second) {
-        (Some(first), Some(second)) if second.seq > first.seq => (Some(second), 0),
-        (Some(first), _) => (Some(first), 1),
-        (None, Some(second)) => (Some(second), 0),
-        (None, None) => (None, 0),
-    })
+    let mut best: Option<(Mark, u64)> = None;
+    for slot in 0..SLOTS {
+        if let Some(mark) = read_slot(file, slot)?
+            && best.is_none_or(|(best, _)| mark.seq > best.seq)
+        {
+            best = Some((mark, slot));
+        }
+    }
+    Ok((best.map(|(mark, _)| mark), best.map_or(0, |(_, slot)| slot)))
 }
 
 fn read_slot(file: &File, slot: u64) -> io::Result<Option<Mark>> {
@@ -117,25 +262,93 @@ mod tests {
     use super::*;
 
     fn mark(seq: u64) -> Mark {
-        Mark { seq, link: [u8::try_from(seq).unwrap(); 32] }
+        Mark { seq, link: [u8::try_from(seq % 251).unwrap(); 32] }
+    }
+
+    fn reopened(dir: &Path) -> Option<Mark> {
+        Anchor::open(dir, false).unwrap().1
     }
 
     #[test]
-    fn the_last_mark_counts_and_a_torn_write_leaves_the_one_before() {
+    fn the_last_mark_counts_before_its_sync_and_after() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(Anchor::open(dir.path(), false).unwrap(), (None, None)));
         let (anchor, found) = Anchor::open(dir.path(), true).unwrap();
         assert_eq!(found, Some(Mark { seq: 0, link: [0; 32] }));
-        let mut anchor = anchor.unwrap();
-        for seq in 1..=9 {
+        let anchor = anchor.unwrap();
+        for seq in 1..=40 {
             anchor.write(mark(seq)).unwrap();
-            let (again, found) = Anchor::open(dir.path(), false).unwrap();
-            assert_eq!((found, again.unwrap().next_slot), (Some(mark(seq)), anchor.next_slot));
-            // What a crash in the middle of the next write leaves.
-            let torn = anchor.file.try_clone().unwrap();
-            torn.write_all_at(&[0x55; 40], anchor.next_slot * SLOT_BYTES).unwrap();
-            assert_eq!(Anchor::open(dir.path(), false).unwrap().1, Some(mark(seq)));
+            // A process that dies here leaves this to the next.
+            assert_eq!(reopened(dir.path()), Some(mark(seq)));
+            if seq % 7 == 0 {
+                anchor.flush().unwrap();
+                assert_eq!(anchor.shared.slots.lock().durable_seq, seq);
+                assert_eq!(reopened(dir.path()), Some(mark(seq)));
+            }
         }
+    }
+
+    #[test]
+    fn a_power_cut_may_tear_every_slot_but_the_durable_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let anchor = Anchor::open(dir.path(), true).unwrap().0.unwrap();
+        for seq in 1..=60 {
+            anchor.write(mark(seq)).unwrap();
+            if seq % 5 == 0 {
+                anchor.flush().unwrap();
+            }
+            // Under the lock nothing is written, and no sync ends.
+            let slots = anchor.shared.slots.lock();
+            assert_ne!(slots.next, slots.durable);
+            let cut = tempfile::tempdir().unwrap();
+            let path = cut.path().join(FILE);
+            std::fs::copy(dir.path().join(FILE), &path).unwrap();
+            let torn = OpenOptions::new().write(true).open(&path).unwrap();
+            for slot in (0..SLOTS).filter(|slot| *slot != slots.durable) {
+                torn.write_all_at(&[0x55; 40], slot * SLOT_BYTES).unwrap();
+            }
+            assert_eq!(reopened(cut.path()).unwrap().seq, slots.durable_seq, "after {seq}");
+            assert!(slots.durable_seq >= seq - seq % 5);
+        }
+    }
+
+    #[test]
+    fn the_synced_mark_is_never_too_far_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let anchor = Anchor::open(dir.path(), true).unwrap().0.unwrap();
+        for seq in (0..10).map(|batch| batch * 3_000) {
+            anchor.write(mark(seq)).unwrap();
+            assert!(seq - anchor.shared.slots.lock().durable_seq <= LAG_RECORDS_MAX);
+        }
+    }
+
+    #[test]
+    fn a_file_of_two_slots_is_read_and_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
+        write_slot(&file, 0, mark(8)).unwrap();
+        write_slot(&file, 1, mark(7)).unwrap();
+        let (anchor, found) = Anchor::open(dir.path(), false).unwrap();
+        assert_eq!(found, Some(mark(8)));
+        let anchor = anchor.unwrap();
+        for seq in 9..20 {
+            anchor.write(mark(seq)).unwrap();
+            anchor.flush().unwrap();
+        }
+        assert_eq!((reopened(dir.path()), std::fs::metadata(&path).unwrap().len()), (Some(mark(19)), 1_536));
+    }
+
+    #[test]
+    fn made_anew_it_forgets_larger_marks() {
+        let dir = tempfile::tempdir().unwrap();
+        let anchor = Anchor::open(dir.path(), true).unwrap().0.unwrap();
+        anchor.write(mark(90)).unwrap();
+        drop(anchor);
+        let anchor = Anchor::make(dir.path(), mark(50)).unwrap();
+        assert_eq!(reopened(dir.path()), Some(mark(50)));
+        anchor.write(mark(51)).unwrap();
+        assert_eq!(reopened(dir.path()), Some(mark(51)));
     }
 
     #[test]
@@ -148,7 +361,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[512 + at] ^= 1;
             std::fs::write(&path, &bytes).unwrap();
-            assert_eq!(Anchor::open(dir.path(), false).unwrap().1, Some(Mark { seq: 0, link: [0; 32] }));
+            assert_eq!(reopened(dir.path()), Some(Mark { seq: 0, link: [0; 32] }));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use jiff::tz::TimeZone;
 
+use super::payment::{Rows, RowsError, State};
 use super::period::{ALWAYS, Period, period_at, zone};
 use super::record::Used;
 use super::types::{Budget, BudgetView};
@@ -90,6 +91,26 @@ impl Spending {
         let renews_at_s = (now.period.until_ms != u64::MAX).then_some(now.period.until_ms / 1_000);
         Some(BudgetView { total: budget.amount, settled: now.settled, held: now.held, renews_at_s, renewal: budget.renewal })
     }
+}
+
+/// Compares the counter with the sum over the journal, for every connection with a budget. Words where a counter says less than was
+/// spent: then budgets could be overspent. (It may say more: corrections count when they come to light.)
+pub(super) fn check_counters(state: &State, rows: &dyn Rows) -> Result<Option<String>, RowsError> {
+    for (id, connection) in &state.connections {
+        let counted = connection.spending.settled();
+        if connection.row.rules.budget.is_none() || connection.inexact_ms >= counted.since_ms.max(1) {
+            continue;
+        }
+        let sum = rows.spent_since(*id, counted.since_ms)?;
+        if sum > counted.settled {
+            let words = format!(
+                "connection {} has spent {sum} of its budget by its payments and {} by its counter",
+                id.0, counted.settled
+            );
+            return Ok(Some(words));
+        }
+    }
+    Ok(None)
 }
 
 /// The start of the period that rules give at a moment, for counting what was used in it so far.

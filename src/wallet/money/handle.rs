@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::shell::{Command, Room};
 use super::types::{
-    AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, ErrorCode, Held, InvoiceOrder, KnownAnswer, ListQuery, On,
-    OwnerError, Page, PayOrder, PayReply, Preimage, Reconciled, Refusal, RequestKey, RequestRef, Selector, Settled, Status,
-    Transaction, Viewer,
+    AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, Held, InvoiceOrder, KnownAnswer, ListQuery, On, OwnerError,
+    Page, PayOrder, PayReply, Preimage, Reconciled, Refusal, RequestKey, RequestRef, Selector, Settled, Status, Transaction,
+    Viewer,
 };
 use super::{OpenError, Parts, ReadError};
 use crate::base::amount::Msat;
@@ -41,14 +41,12 @@ impl Money {
     /// before the back end is told; `on` is called when the money is booked, or with an error while the back end cannot be
     /// reached (it is told again and again; asking again attaches to it).
     pub fn settle_hold(&self, request: RequestRef, preimage: Preimage, on: On<Result<(), Refusal>>) {
-        drop((request, preimage));
-        on(Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not settle hold invoices yet")));
+        self.0.submit(Command::SettleHold(request, preimage, on));
     }
 
     /// Gives the money of a hold invoice back, or lets nobody pay it any more. As [`Money::settle_hold`].
     pub fn cancel_hold(&self, request: RequestRef, hash: PaymentHash, on: On<Result<(), Refusal>>) {
-        drop((request, hash));
-        on(Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not cancel hold invoices yet")));
+        self.0.submit(Command::CancelHold(request, hash, on));
     }
 
     /// Signs a message with the node key. Does not touch the journal; `on` may be called on a thread of the back end.
@@ -160,9 +158,7 @@ impl Money {
     /// where on the journal counts, the anchor is written anew, payment requests from before are refused from then on, and the back
     /// end is asked about every payment without an outcome. A journal that is damaged in its middle stays in safe mode.
     pub fn reconcile(&self, on: On<Result<Reconciled, OwnerError>>) {
-        on(Err(OwnerError::CannotReconcile(
-            "this wallet cannot leave safe mode yet; put the whole data directory back".to_owned(),
-        )));
+        self.0.submit(Command::Reconcile(on));
     }
 
     /// What the back end can do.

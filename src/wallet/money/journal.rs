@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::anchor::{Anchor, Mark};
-use super::index::{FAMILIES, JOURNAL, LISTS, ListState, Scope, list_end, list_key, list_prefix, read_list_value};
+use super::anchor::{Anchor, LAG_RECORDS_MAX, Mark};
+use super::index::{
+    FAMILIES, HASHES, JOURNAL, LISTS, ListState, REQUESTS, Scope, list_end, list_key, list_prefix, read_list_value,
+};
 use super::layout::{self, Link};
 use super::payment::{InvoiceRow, PaymentRow, RequestRow, Rows, RowsError, State};
 use super::record::{Entry, Record};
@@ -15,10 +17,14 @@ use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 use crate::kv::{self, Batch, Db, Family, Sync};
 
-/// Most records of one batch; what the anchor may be behind after a crash.
+/// Most records of one batch.
 pub(super) const BATCH_RECORDS_MAX: u64 = 2_048;
 /// Records that a single step may add on top.
 const STEP_RECORDS_MAX: u64 = 8;
+/// Records that are indexed in one batch when all rows are made anew.
+const REINDEX_RECORDS: u64 = 512;
+/// Rows that are removed in one batch then.
+const CLEAR_ROWS: usize = 10_000;
 
 /// Why the journal does not open.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +82,7 @@ impl Source for Shelf {
 
 /// The journal, with the batch that is being made.
 pub(super) struct Journal {
+    dir: PathBuf,
     shelf: Shelf,
     anchor: Option<Anchor>,
     /// Where the batch ends.
@@ -83,6 +90,8 @@ pub(super) struct Journal {
     batch: Batch,
     fresh: HashMap<(Family, Vec<u8>), Vec<u8>>,
     records: u64,
+    /// The next commit makes the anchor anew.
+    is_anew: bool,
 }
 
 /// What reading the journal found.
@@ -90,7 +99,28 @@ pub(super) struct Found {
     /// The journal, ready to be appended to.
     pub(super) journal: Journal,
     /// Why nothing may be written or paid.
-    pub(super) damage: Option<String>,
+    pub(super) damage: Option<Damage>,
+}
+
+/// What is wrong with a journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Damage {
+    /// For the operator.
+    pub(super) words: String,
+    /// Its records are not a chain: nothing can be built on it.
+    pub(super) is_broken: bool,
+    /// Records that the anchor knows of and the journal has not.
+    pub(super) lost: Option<u64>,
+}
+
+impl Damage {
+    fn broken(words: String) -> Self {
+        Self { words, is_broken: true, lost: None }
+    }
+
+    fn of_anchor(words: impl Into<String>, lost: Option<u64>) -> Self {
+        Self { words: words.into(), is_broken: false, lost }
+    }
 }
 
 impl Journal {
@@ -107,7 +137,9 @@ impl Journal {
         let anchor_error = |source| JournalError::Anchor { path: dir.join(super::anchor::FILE), source };
         let (anchor, anchored) = Anchor::open(dir, is_new).map_err(anchor_error)?;
         let damage = damage.or_else(|| anchor_damage(&db, mark, anchored));
-        let journal = Self { shelf: Shelf(db), anchor, mark, batch: Batch::new(), fresh: HashMap::new(), records: 0 };
+        let dir = dir.to_owned();
+        let journal =
+            Self { dir, shelf: Shelf(db), anchor, mark, batch: Batch::new(), fresh: HashMap::new(), records: 0, is_anew: false };
         Ok(Found { journal, damage })
     }
 
@@ -116,20 +148,86 @@ impl Journal {
         self.shelf.clone()
     }
 
+    fn index(&mut self, entry: &Entry) -> Result<(), RowsError> {
+        let mut index = Vec::with_capacity(8);
+        rows::index(self, entry, &mut |family, key, value| index.push((family, key.to_vec(), value.to_vec())))?;
+        for (family, key, value) in index {
+            self.put(family, &key, &value);
+        }
+        Ok(())
+    }
+
     fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
         self.batch.put(family, key, value);
         self.fresh.insert((family, key.to_vec()), value.to_vec());
     }
 
-    /// Brings an anchor that is one batch behind up to date, after the journal was found whole.
+    fn forget_batch(&mut self) {
+        self.batch.clear();
+        self.fresh.clear();
+        self.records = 0;
+    }
+
+    /// `Err` once the anchor could not be synced, which is found out after the commit that it belongs to.
+    pub(super) fn check(&self) -> Result<(), WriteError> {
+        Ok(self.anchor.as_ref().map_or(Ok(()), Anchor::check)?)
+    }
+
+    /// Brings an anchor that is behind up to date, after the journal was found whole.
     pub(super) fn anchor_now(&mut self) -> Result<(), WriteError> {
-        let mark = self.mark;
-        Ok(self.anchor.as_mut().ok_or(WriteError::Closed)?.write(mark)?)
+        let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
+        anchor.write(self.mark)?;
+        Ok(anchor.flush()?)
+    }
+
+    /// For a journal whose owner says that it is the right one: makes all rows beside it anew, and lets it end with the next commit,
+    /// whatever the anchor knew. A crash before that leaves it as it was: in safe mode.
+    pub(super) fn begin_anew(&mut self) -> Result<(), WriteError> {
+        self.reindex()?;
+        self.is_anew = true;
+        Ok(())
+    }
+
+    /// After a loss, rows may name records that are gone.
+    fn reindex(&mut self) -> Result<(), WriteError> {
+        for family in [REQUESTS, HASHES, LISTS] {
+            self.clear(family)?;
+        }
+        for seq in 1..=self.mark.seq {
+            let entry = rows::entry(self, seq)?;
+            self.index(&entry)?;
+            if seq % REINDEX_RECORDS == 0 || seq == self.mark.seq {
+                self.shelf.0.commit(&self.batch, Sync::Yes)?;
+                self.forget_batch();
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, family: Family) -> Result<(), WriteError> {
+        loop {
+            let mut batch = Batch::new();
+            let failed = |error: kv::ReadError| RowsError(error.to_string());
+            let mut cursor = self.shelf.0.cursor(family, &[], &[], None).map_err(failed)?;
+            cursor.seek_first();
+            while let Some((key, _)) = cursor.entry().map_err(failed)? {
+                batch.delete(family, key);
+                if batch.len() >= CLEAR_ROWS {
+                    break;
+                }
+                cursor.next();
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.shelf.0.commit(&batch, Sync::Yes)?;
+        }
     }
 
     /// Writes everything as files, so that the next start reads no log.
     pub(super) fn flush(&self) -> Result<(), WriteError> {
-        Ok(self.shelf.0.flush()?)
+        self.shelf.0.flush()?;
+        Ok(self.anchor.as_ref().map_or(Ok(()), Anchor::flush)?)
     }
 }
 
@@ -139,26 +237,26 @@ impl Pages for Journal {
         self.mark = Mark { seq: entry.seq, link: layout::link(entry.seq, &value) };
         self.records += 1;
         self.put(JOURNAL, &entry.seq.to_be_bytes(), &value);
-        let mut index = Vec::with_capacity(8);
-        rows::index(self, entry, &mut |family, key, value| index.push((family, key.to_vec(), value.to_vec())))?;
-        for (family, key, value) in index {
-            self.put(family, &key, &value);
-        }
-        Ok(())
+        Ok(self.index(entry)?)
     }
 
     fn pending(&self) -> u64 {
         self.records
     }
 
-    /// One synced commit, then the anchor.
+    /// One synced commit. Its mark is written to the anchor, whose own sync nobody waits for: the anchor may be behind what is durable
+    /// and never ahead of it.
     fn commit(&mut self) -> Result<(), WriteError> {
-        let anchor = self.anchor.as_mut().ok_or(WriteError::Closed)?;
-        self.shelf.0.commit(&self.batch, Sync::Yes)?;
-        anchor.write(self.mark)?;
-        self.batch.clear();
-        self.fresh.clear();
-        self.records = 0;
+        if self.is_anew {
+            self.shelf.0.commit(&self.batch, Sync::Yes)?;
+            self.anchor = Some(Anchor::make(&self.dir, self.mark)?);
+            self.is_anew = false;
+        } else {
+            let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
+            self.shelf.0.commit(&self.batch, Sync::Yes)?;
+            anchor.write(self.mark)?;
+        }
+        self.forget_batch();
         Ok(())
     }
 }
@@ -224,14 +322,14 @@ fn replay(
     node: &str,
     state: &mut State,
     each: &mut dyn FnMut(&Entry),
-) -> Result<(Mark, Option<String>, bool), JournalError> {
+) -> Result<(Mark, Option<Damage>, bool), JournalError> {
     let mut mark = Mark { seq: 0, link: [0; 32] };
     let mut cursor = db.cursor(JOURNAL, &[], &[], None)?;
     cursor.seek_first();
     while let Some((key, value)) = cursor.entry()? {
         let (entry, link) = match check(key, value, mark) {
             Ok(checked) => checked,
-            Err(damage) => return Ok((mark, Some(damage), false)),
+            Err(words) => return Ok((mark, Some(Damage::broken(words)), false)),
         };
         if let Record::Genesis { node: journal } = &entry.record
             && journal != node
@@ -239,7 +337,8 @@ fn replay(
             return Err(JournalError::OtherNode { journal: journal.clone(), node: node.to_owned() });
         }
         if let Err(broken) = state.apply(&entry) {
-            return Ok((mark, Some(format!("record {} of the journal is not possible: {broken}", entry.seq)), false));
+            let words = format!("record {} of the journal is not possible: {broken}", entry.seq);
+            return Ok((mark, Some(Damage::broken(words)), false));
         }
         mark = Mark { seq: entry.seq, link };
         each(&entry);
@@ -261,23 +360,26 @@ fn check(key: &[u8], value: &[u8], mark: Mark) -> Result<(Entry, Link), String> 
     Ok((entry, layout::link(expected, value)))
 }
 
-/// The anchor may be one batch behind the journal and never ahead of it.
-fn anchor_damage(db: &Db, mark: Mark, anchored: Option<Mark>) -> Option<String> {
+/// The anchor may be behind the journal, within bounds, and never ahead of it.
+fn anchor_damage(db: &Db, mark: Mark, anchored: Option<Mark>) -> Option<Damage> {
     let Some(anchored) = anchored else {
-        return Some("the anchor file is missing or unreadable, so nobody can say whether the journal is whole".to_owned());
+        let words = "the anchor file is missing or unreadable, so nobody can say whether the journal is whole";
+        return Some(Damage::of_anchor(words, None));
     };
     if anchored.seq > mark.seq {
-        return Some(format!(
+        let words = format!(
             "the journal ends at record {}, the anchor says that there were {}: records are lost",
             mark.seq, anchored.seq
-        ));
+        );
+        return Some(Damage::of_anchor(words, Some(anchored.seq - mark.seq)));
     }
-    if mark.seq - anchored.seq > BATCH_RECORDS_MAX + STEP_RECORDS_MAX {
-        return Some(format!("the anchor is {} records behind the journal: it belongs to another time", mark.seq - anchored.seq));
+    if mark.seq - anchored.seq > LAG_RECORDS_MAX + BATCH_RECORDS_MAX + STEP_RECORDS_MAX {
+        let words = format!("the anchor is {} records behind the journal: it belongs to another time", mark.seq - anchored.seq);
+        return Some(Damage::of_anchor(words, None));
     }
     let link = match anchored.seq {
         0 => Some([0; 32]),
         seq => db.get_with(JOURNAL, &seq.to_be_bytes(), |value| layout::link(seq, value)).ok().flatten(),
     };
-    (link != Some(anchored.link)).then(|| "the journal is not the one that the anchor knows".to_owned())
+    (link != Some(anchored.link)).then(|| Damage::of_anchor("the journal is not the one that the anchor knows", None))
 }

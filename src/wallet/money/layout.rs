@@ -9,16 +9,24 @@
 //!        42   n  fields of the kind, see `encode`
 //! hash of a record = SHA-256(key, value)
 //! ```
+//!
+//! Kinds are only ever added: what an older hearth wrote is read as it was written. An older hearth takes a kind that it does not know
+//! for damage and pays nothing.
+
+mod parts;
 
 use sha2::{Digest, Sha256};
 
 use super::codec::{Reader, Writer};
-use super::record::{Answered, Book, Done, Ending, Entry, Intent, Invoice, Payee, Posting, Record, Used};
-use super::types::{
-    AccountId, Budget, ConnectionId, ConnectionRow, ConnectionRules, ErrorCode, Method, Outcome, Preimage, Refusal, Renewal,
-    RequestKey, RequestRef, Scheme,
-};
+use super::record::{Answered, Done, Ending, Entry, Intent, Invoice, Record, Used};
+use super::types::{AccountId, ConnectionId, Preimage};
 use crate::base::hex32::Hex32;
+use crate::wallet::backend::SendTarget;
+use parts::{
+    read_accepted, read_connection, read_invoice_target, read_keysend_target, read_outcome, read_payee, read_postings,
+    read_request, read_word, write_accepted, write_connection, write_outcome, write_payee, write_postings, write_request,
+    write_target, write_word,
+};
 
 /// Version of the layout above.
 const LAYOUT: u8 = 1;
@@ -69,14 +77,24 @@ fn kind(record: &Record) -> u8 {
         Record::Connection { .. } => 2,
         Record::Fund { .. } => 3,
         Record::Move { .. } => 4,
-        Record::Invoice(_) => 5,
-        Record::Intent(_) => 6,
+        Record::Invoice(invoice) if invoice.preimage.is_some() => 5,
+        Record::Invoice(_) => 14,
+        Record::Intent(intent) => match intent.target {
+            SendTarget::Invoice { .. } => 6,
+            SendTarget::Keysend { .. } => 13,
+        },
         Record::Attach { .. } => 7,
         Record::Done(_) => 8,
         Record::Answer { .. } => 9,
-        Record::Received { .. } => 10,
+        Record::Received { preimage: None, .. } => 10,
+        Record::Received { .. } => 17,
         Record::Suspend { .. } => 11,
         Record::Resume { .. } => 12,
+        Record::Accepted(_) => 15,
+        Record::Decided { .. } => 16,
+        Record::Canceled { .. } => 18,
+        Record::Reconciled { .. } => 19,
+        Record::Clock { .. } => 20,
     }
 }
 
@@ -104,17 +122,38 @@ fn write_fields(out: &mut Writer, record: &Record) {
             write_answered(out, answered);
             write_outcome(out, outcome);
         }
-        Record::Received { hash, payee, amount, postings } => {
+        Record::Received { hash, payee, amount, preimage, postings } => {
             out.hex32(hash);
             write_payee(out, *payee);
             out.msat(*amount);
             write_postings(out, postings);
+            if let Some(preimage) = preimage {
+                out.hex32(&Hex32(preimage.0));
+            }
         }
         Record::Suspend { connection, reason } => {
             out.u32(connection.0);
             out.text(reason);
         }
         Record::Resume { connection } => out.u32(connection.0),
+        Record::Accepted(accepted) => write_accepted(out, accepted),
+        Record::Decided { hash, payee, word, reason } => {
+            out.hex32(hash);
+            write_payee(out, *payee);
+            write_word(out, *word);
+            out.text(reason);
+        }
+        Record::Canceled { hash, payee, reason } => {
+            out.hex32(hash);
+            write_payee(out, *payee);
+            out.text(reason);
+        }
+        Record::Reconciled { why, lost, refused_before_s } => {
+            out.text(why);
+            out.maybe(*lost, Writer::u64);
+            out.u64(*refused_before_s);
+        }
+        Record::Clock { frozen_at_ms } => out.maybe(*frozen_at_ms, Writer::u64),
     }
 }
 
@@ -125,157 +164,24 @@ fn read_fields(from: &mut Reader<'_>, kind: u8) -> Option<Record> {
         2 => Record::Connection { row: read_connection(from)?, used: Used { since_ms: from.u64()?, settled: from.msat()? } },
         3 => Record::Fund { postings: read_postings(from)? },
         4 => Record::Move { postings: read_postings(from)? },
-        5 => Record::Invoice(Box::new(read_invoice(from)?)),
-        6 => Record::Intent(Box::new(read_intent(from)?)),
+        5 => Record::Invoice(Box::new(read_invoice(from, true)?)),
+        6 => Record::Intent(Box::new(read_intent(from, read_invoice_target)?)),
         7 => Record::Attach { request: read_request(from)?, hash: from.hex32()? },
         8 => Record::Done(Box::new(read_done(from)?)),
         9 => Record::Answer { answered: read_answered(from)?, outcome: read_outcome(from)? },
-        10 => Record::Received {
-            hash: from.hex32()?,
-            payee: read_payee(from)?,
-            amount: from.msat()?,
-            postings: read_postings(from)?,
-        },
+        10 => read_received(from, false)?,
         11 => Record::Suspend { connection: ConnectionId(from.u32()?), reason: from.text()? },
         12 => Record::Resume { connection: ConnectionId(from.u32()?) },
+        13 => Record::Intent(Box::new(read_intent(from, read_keysend_target)?)),
+        14 => Record::Invoice(Box::new(read_invoice(from, false)?)),
+        15 => Record::Accepted(read_accepted(from)?),
+        16 => Record::Decided { hash: from.hex32()?, payee: read_payee(from)?, word: read_word(from)?, reason: from.text()? },
+        17 => read_received(from, true)?,
+        18 => Record::Canceled { hash: from.hex32()?, payee: read_payee(from)?, reason: from.text()? },
+        19 => Record::Reconciled { why: from.text()?, lost: from.maybe(Reader::u64)?, refused_before_s: from.u64()? },
+        20 => Record::Clock { frozen_at_ms: from.maybe(Reader::u64)? },
         _ => return None,
     })
-}
-
-fn write_request(out: &mut Writer, request: &RequestRef) {
-    out.hex32(&request.key.event);
-    out.u16(request.key.item);
-    out.u32(request.connection.0);
-    out.hex32(&request.client);
-    out.u8(match request.scheme {
-        Scheme::Nip44 => 0,
-        Scheme::Nip04 => 1,
-    });
-    out.u8(number_of(&METHODS, &request.method));
-    out.u64(request.created_at_s);
-    out.maybe(request.item_tag.as_deref(), Writer::text);
-}
-
-fn read_request(from: &mut Reader<'_>) -> Option<RequestRef> {
-    Some(RequestRef {
-        key: RequestKey { event: from.hex32()?, item: from.u16()? },
-        connection: ConnectionId(from.u32()?),
-        client: from.hex32()?,
-        scheme: match from.u8()? {
-            0 => Scheme::Nip44,
-            1 => Scheme::Nip04,
-            _ => return None,
-        },
-        method: *METHODS.get(usize::from(from.u8()?))?,
-        created_at_s: from.u64()?,
-        item_tag: from.maybe(Reader::text)?,
-    })
-}
-
-/// Methods by their number on disk: only ever appended to.
-const METHODS: [Method; 10] = [
-    Method::PayInvoice,
-    Method::MultiPayInvoice,
-    Method::PayKeysend,
-    Method::MultiPayKeysend,
-    Method::Pay,
-    Method::MakeInvoice,
-    Method::MakeHoldInvoice,
-    Method::Receive,
-    Method::SettleHoldInvoice,
-    Method::CancelHoldInvoice,
-];
-
-/// Error codes by their number on disk: only ever appended to.
-const CODES: [ErrorCode; 12] = [
-    ErrorCode::RateLimited,
-    ErrorCode::NotImplemented,
-    ErrorCode::InsufficientBalance,
-    ErrorCode::QuotaExceeded,
-    ErrorCode::Restricted,
-    ErrorCode::Unauthorized,
-    ErrorCode::Internal,
-    ErrorCode::Other,
-    ErrorCode::UnsupportedEncryption,
-    ErrorCode::PaymentFailed,
-    ErrorCode::NotFound,
-    ErrorCode::BadRequest,
-];
-
-/// Renewals by their number on disk: only ever appended to.
-const RENEWALS: [Renewal; 5] = [Renewal::Never, Renewal::Daily, Renewal::Weekly, Renewal::Monthly, Renewal::Yearly];
-
-fn number_of<T: PartialEq>(table: &[T], value: &T) -> u8 {
-    table.iter().position(|one| one == value).and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
-}
-
-fn write_connection(out: &mut Writer, row: &ConnectionRow) {
-    out.u32(row.id.0);
-    out.u32(row.rules.account.0);
-    out.maybe(row.rules.budget.as_ref(), |out, budget| {
-        out.msat(budget.amount);
-        out.u8(number_of(&RENEWALS, &budget.renewal));
-        out.text(&budget.time_zone);
-    });
-    out.maybe(row.rules.payment_max, Writer::msat);
-    out.flag(row.rules.active);
-    out.bytes(&row.data);
-}
-
-fn read_connection(from: &mut Reader<'_>) -> Option<ConnectionRow> {
-    Some(ConnectionRow {
-        id: ConnectionId(from.u32()?),
-        rules: ConnectionRules {
-            account: AccountId(from.u32()?),
-            budget: from.maybe(|from| {
-                Some(Budget { amount: from.msat()?, renewal: *RENEWALS.get(usize::from(from.u8()?))?, time_zone: from.text()? })
-            })?,
-            payment_max: from.maybe(Reader::msat)?,
-            active: from.flag()?,
-        },
-        data: from.bytes()?.to_vec(),
-    })
-}
-
-fn write_payee(out: &mut Writer, payee: Payee) {
-    out.u32(payee.account.0);
-    out.u32(payee.connection.0);
-}
-
-fn read_payee(from: &mut Reader<'_>) -> Option<Payee> {
-    Some(Payee { account: AccountId(from.u32()?), connection: ConnectionId(from.u32()?) })
-}
-
-fn write_postings(out: &mut Writer, postings: &[Posting]) {
-    out.u8(u8::try_from(postings.len()).unwrap_or(u8::MAX));
-    for posting in postings {
-        match posting.book {
-            Book::Account(id) => {
-                out.u8(0);
-                out.u32(id.0);
-            }
-            Book::Fees => out.u8(1),
-            Book::Outside => out.u8(2),
-            Book::Funding => out.u8(3),
-        }
-        out.i64(posting.msat);
-    }
-}
-
-fn read_postings(from: &mut Reader<'_>) -> Option<Vec<Posting>> {
-    let count = from.u8()?;
-    (0..count)
-        .map(|_| {
-            let book = match from.u8()? {
-                0 => Book::Account(AccountId(from.u32()?)),
-                1 => Book::Fees,
-                2 => Book::Outside,
-                3 => Book::Funding,
-                _ => return None,
-            };
-            Some(Posting { book, msat: from.i64()? })
-        })
-        .collect()
 }
 
 fn write_invoice(out: &mut Writer, invoice: &Invoice) {
@@ -284,21 +190,33 @@ fn write_invoice(out: &mut Writer, invoice: &Invoice) {
     out.hex32(&invoice.hash);
     out.text(&invoice.bolt11);
     out.maybe(invoice.amount, Writer::msat);
-    out.hex32(&Hex32(invoice.preimage.0));
+    if let Some(preimage) = invoice.preimage {
+        out.hex32(&Hex32(preimage.0));
+    }
     out.u64(invoice.expires_at_s);
     out.maybe(invoice.description.as_deref(), Writer::text);
     out.maybe(invoice.description_hash.as_ref(), Writer::hex32);
     out.maybe(invoice.metadata.as_deref(), Writer::text);
 }
 
-fn read_invoice(from: &mut Reader<'_>) -> Option<Invoice> {
+fn read_received(from: &mut Reader<'_>, with_preimage: bool) -> Option<Record> {
+    Some(Record::Received {
+        hash: from.hex32()?,
+        payee: read_payee(from)?,
+        amount: from.msat()?,
+        postings: read_postings(from)?,
+        preimage: if with_preimage { Some(Preimage(from.hex32()?.0)) } else { None },
+    })
+}
+
+fn read_invoice(from: &mut Reader<'_>, with_preimage: bool) -> Option<Invoice> {
     Some(Invoice {
         request: read_request(from)?,
         account: AccountId(from.u32()?),
         hash: from.hex32()?,
         bolt11: from.text()?,
         amount: from.maybe(Reader::msat)?,
-        preimage: Preimage(from.hex32()?.0),
+        preimage: if with_preimage { Some(Preimage(from.hex32()?.0)) } else { None },
         expires_at_s: from.u64()?,
         description: from.maybe(Reader::text)?,
         description_hash: from.maybe(Reader::hex32)?,
@@ -310,8 +228,7 @@ fn write_intent(out: &mut Writer, intent: &Intent) {
     write_request(out, &intent.request);
     out.u32(intent.account.0);
     out.hex32(&intent.hash);
-    out.text(&intent.bolt11);
-    out.flag(intent.invoice_has_amount);
+    write_target(out, &intent.target);
     out.msat(intent.amount);
     out.msat(intent.fee_max);
     out.u64(intent.invoice_expires_at_s);
@@ -321,13 +238,12 @@ fn write_intent(out: &mut Writer, intent: &Intent) {
     out.maybe(intent.metadata.as_deref(), Writer::text);
 }
 
-fn read_intent(from: &mut Reader<'_>) -> Option<Intent> {
+fn read_intent(from: &mut Reader<'_>, target: impl Fn(&mut Reader<'_>) -> Option<SendTarget>) -> Option<Intent> {
     Some(Intent {
         request: read_request(from)?,
         account: AccountId(from.u32()?),
         hash: from.hex32()?,
-        bolt11: from.text()?,
-        invoice_has_amount: from.flag()?,
+        target: target(from)?,
         amount: from.msat()?,
         fee_max: from.msat()?,
         invoice_expires_at_s: from.u64()?,
@@ -390,29 +306,5 @@ fn read_done(from: &mut Reader<'_>) -> Option<Done> {
             let count = from.u16()?;
             (0..count).map(|_| read_answered(from)).collect::<Option<_>>()?
         },
-    })
-}
-
-fn write_outcome(out: &mut Writer, outcome: &Outcome) {
-    match outcome {
-        Outcome::Paid { preimage, amount, fee } => {
-            out.u8(0);
-            out.hex32(&Hex32(preimage.0));
-            out.msat(*amount);
-            out.msat(*fee);
-        }
-        Outcome::Refused(refusal) => {
-            out.u8(1);
-            out.u8(number_of(&CODES, &refusal.code));
-            out.text(&refusal.message);
-        }
-    }
-}
-
-fn read_outcome(from: &mut Reader<'_>) -> Option<Outcome> {
-    Some(match from.u8()? {
-        0 => Outcome::Paid { preimage: Preimage(from.hex32()?.0), amount: from.msat()?, fee: from.msat()? },
-        1 => Outcome::Refused(Refusal::new(*CODES.get(usize::from(from.u8()?))?, from.text()?)),
-        _ => return None,
     })
 }

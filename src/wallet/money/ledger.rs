@@ -114,6 +114,12 @@ impl Ledger {
         Some(u64::try_from(free).ok().and_then(|msat| Msat::new(msat).ok()).unwrap_or(Msat::ZERO))
     }
 
+    /// What all accounts but `main` own together. Follows from the other books, since all of them sum to zero.
+    pub fn isolated_msat(&self) -> i128 {
+        let main = self.accounts.get(&AccountId::MAIN).map_or(0, |account| account.balance_msat);
+        -(main + self.fees_msat + self.outside_msat + self.funding_msat)
+    }
+
     /// All accounts by number.
     pub fn accounts(&self) -> impl Iterator<Item = AccountView> + '_ {
         self.accounts.iter().map(|(id, account)| view(*id, account))

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::payment::{InvoiceRow, PaymentRow, RequestRow, Rows, RowsError};
-use super::record::{Ending, Entry, Record};
+use super::payment::{InvoiceRow, PaymentRow, RequestRow, Rows, RowsError, Standing};
+use super::record::{Accepted, Ending, Entry, Record};
 use super::types::{ConnectionId, RequestKey};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
@@ -65,7 +65,7 @@ impl MemoryRows {
                     invoice.1 = Some(seq);
                 }
             }
-            Record::Received { hash, .. } => {
+            Record::Received { hash, .. } | Record::Canceled { hash, .. } | Record::Accepted(Accepted { hash, .. }) => {
                 if let Some(invoice) = self.invoices.get_mut(hash) {
                     invoice.1 = Some(seq);
                 }
@@ -118,14 +118,28 @@ impl Rows for MemoryRows {
         let Entry { at_ms, record: Record::Invoice(invoice), .. } = self.entry(*open)? else {
             return Err(RowsError(format!("record {open} is no invoice")));
         };
-        let paid = match end.map(|end| self.entry(end)).transpose()? {
-            Some(Entry { at_ms, record: Record::Received { amount, .. }, .. }) => Some((*at_ms, *amount)),
-            Some(Entry { at_ms, record: Record::Done(done), .. }) => {
-                self.payment(&done.hash)?.map(|payment| (*at_ms, payment.intent.amount))
+        let standing = match end.map(|end| self.entry(end)).transpose()? {
+            None => Standing::Open,
+            Some(Entry { at_ms, record: Record::Received { amount, preimage, .. }, .. }) => {
+                Standing::Paid { at_ms: *at_ms, amount: *amount, preimage: *preimage, inside: false }
             }
-            _ => None,
+            Some(Entry { at_ms, record: Record::Accepted(accepted), .. }) => {
+                Standing::Held { at_ms: *at_ms, amount: accepted.amount }
+            }
+            Some(Entry { record: Record::Canceled { reason, .. }, .. }) => Standing::Canceled { reason: reason.clone() },
+            Some(Entry { at_ms, record: Record::Done(done), .. }) => {
+                let Entry { record: Record::Intent(intent), .. } = self.entry(done.intent)? else {
+                    return Err(RowsError(format!("record {} is no intent", done.intent)));
+                };
+                let preimage = match &done.ending {
+                    Ending::Settled { preimage, .. } => Some(*preimage),
+                    Ending::Failed { .. } => None,
+                };
+                Standing::Paid { at_ms: *at_ms, amount: intent.amount, preimage, inside: true }
+            }
+            Some(entry) => return Err(RowsError(format!("record {} ends no invoice", entry.seq))),
         };
-        Ok(Some(InvoiceRow { seq: *open, at_ms: *at_ms, invoice: (**invoice).clone(), paid }))
+        Ok(Some(InvoiceRow { seq: *open, at_ms: *at_ms, invoice: (**invoice).clone(), standing }))
     }
 
     fn spent_since(&self, connection: ConnectionId, since_ms: u64) -> Result<Msat, RowsError> {

@@ -2,7 +2,7 @@
 //!
 //! * [`types`]: orders, outcomes, views. [`Money`]: the handle that the rest of the wallet holds.
 //! * [`payment`]: the pure core; `receive`, `owner`, `recover` are its other chapters. [`ledger`], [`budget`], [`period`]: what it
-//!   counts with.
+//!   counts with. `clock`: whether the time can be believed.
 //! * [`record`], `layout`, `journal`, `anchor`: what is on disk. `index`, `rows`: how it is found again.
 //! * `turn`: steps, one commit, then everything else. `shell`: the thread around it, and the reads that need neither thread nor disk.
 //!
@@ -10,6 +10,7 @@
 
 mod anchor;
 pub mod budget;
+mod clock;
 mod codec;
 mod handle;
 mod index;

@@ -4,7 +4,9 @@ use super::budget::period_start_ms;
 use super::ledger::transfer;
 use super::payment::{Effect, OwnerDone, OwnerWish, Reply, Rows, State, Token};
 use super::record::{Book, Record, Used};
-use super::types::{ACCOUNT_NAME_BYTES_MAX, AccountId, CONNECTION_BYTES_MAX, ConnectionId, ConnectionRow, OwnerError};
+use super::types::{
+    ACCOUNT_NAME_BYTES_MAX, AccountId, CONNECTION_BYTES_MAX, ConnectionId, ConnectionRow, OwnerError, Reconciled,
+};
 use crate::base::amount::Msat;
 
 /// Does what the owner wants, or says why not.
@@ -20,7 +22,7 @@ fn try_fulfil(
     now_ms: u64,
     out: &mut Vec<Effect>,
 ) -> Result<OwnerDone, OwnerError> {
-    if let Some(why) = &state.halted {
+    if let Some(why) = state.halted.as_ref().filter(|_| !matches!(wish, OwnerWish::Reconcile { .. })) {
         return Err(OwnerError::SafeMode(why.clone()));
     }
     let (record, done) = match wish {
@@ -29,8 +31,31 @@ fn try_fulfil(
         OwnerWish::Move(from, to, amount) => (movement(state, from, to, amount)?, OwnerDone::Done),
         OwnerWish::PutConnection(row) => (put_connection(state, rows, *row, now_ms)?, OwnerDone::Done),
         OwnerWish::Resume(connection) => (resume(state, connection)?, OwnerDone::Done),
+        OwnerWish::Reconcile { found } => return reconcile(state, found, now_ms, out),
     };
     if state.record(record, None, now_ms, out) { Ok(done) } else { Err(OwnerError::Failed) }
+}
+
+/// From here on the journal counts. What was paid between its end and now is not known here: requests from before are refused, and
+/// the back end is asked about everything that is open.
+fn reconcile(
+    state: &mut State,
+    found: Result<Option<u64>, String>,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) -> Result<OwnerDone, OwnerError> {
+    let none = || OwnerError::CannotReconcile("the wallet is not in safe mode; there is nothing to reconcile".to_owned());
+    state.halted.as_ref().ok_or_else(none)?;
+    let lost = found.map_err(OwnerError::CannotReconcile)?;
+    let why = state.halted.take().ok_or_else(none)?;
+    let reconciled =
+        Reconciled { seq: state.seq, lost, in_flight: state.open.len(), refused_before_s: (now_ms / 1_000).saturating_add(1) };
+    let record = Record::Reconciled { why, lost, refused_before_s: reconciled.refused_before_s };
+    if !state.record(record, None, now_ms, out) {
+        return Err(OwnerError::Failed);
+    }
+    super::recover::restart(state, now_ms, out);
+    Ok(OwnerDone::Reconciled(reconciled))
 }
 
 fn create_account(state: &State, name: String) -> Result<(Record, OwnerDone), OwnerError> {
@@ -50,12 +75,15 @@ fn create_account(state: &State, name: String) -> Result<(Record, OwnerDone), Ow
 }
 
 fn fund(state: &State, account: AccountId, amount: Msat) -> Result<Record, OwnerError> {
+    if state.can.node_balance {
+        return Err(OwnerError::NodeBalance);
+    }
     has_room(state, account, amount)?;
     Ok(Record::Fund { postings: transfer(Book::Funding, Book::Account(account), amount) })
 }
 
 fn movement(state: &State, from: AccountId, to: AccountId, amount: Msat) -> Result<Record, OwnerError> {
-    let spendable = state.ledger.spendable(from).ok_or(OwnerError::NoAccount)?;
+    let spendable = state.spendable(from).ok_or(OwnerError::NoAccount)?;
     has_room(state, to, amount)?;
     if amount > spendable {
         return Err(OwnerError::NotEnough { spendable, needed: amount });
@@ -66,8 +94,9 @@ fn movement(state: &State, from: AccountId, to: AccountId, amount: Msat) -> Resu
 /// Whether the balance stays in the range of amounts.
 fn has_room(state: &State, account: AccountId, amount: Msat) -> Result<(), OwnerError> {
     let view = state.ledger.account(account).ok_or(OwnerError::NoAccount)?;
+    let is_bounded = account != AccountId::MAIN || !state.can.node_balance;
     let after = view.balance_msat + i128::from(amount.get());
-    if amount == Msat::ZERO || after > i128::from(Msat::MAX.get()) { Err(OwnerError::BadAmount) } else { Ok(()) }
+    if amount == Msat::ZERO || (is_bounded && after > i128::from(Msat::MAX.get())) { Err(OwnerError::BadAmount) } else { Ok(()) }
 }
 
 fn put_connection(state: &State, rows: &dyn Rows, row: ConnectionRow, now_ms: u64) -> Result<Record, OwnerError> {
@@ -79,13 +108,13 @@ fn put_connection(state: &State, rows: &dyn Rows, row: ConnectionRow, now_ms: u6
     if before.is_none() && state.connections.len() >= state.limits.connections_max {
         return Err(OwnerError::TooMany(state.limits.connections_max));
     }
-    let since_ms = period_start_ms(row.rules.budget.as_ref(), now_ms)
+    let since_ms = period_start_ms(row.rules.budget.as_ref(), state.budget_ms(now_ms))
         .ok_or_else(|| OwnerError::BadConnection("its budget names an unknown time zone".to_owned()))?;
     let used = match before {
         None => Used { since_ms, settled: Msat::ZERO },
         Some(before) if has_same_period(&before.row, &row) => {
             let mut spending = before.spending.clone();
-            spending.turn(now_ms);
+            spending.turn(state.budget_ms(now_ms));
             spending.settled()
         }
         Some(_) => {

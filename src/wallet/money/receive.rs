@@ -3,17 +3,23 @@
 //! The same request gets the same invoice: before a crash from the journal, after one because the preimage belongs to the request.
 
 use super::ledger::transfer;
-use super::payment::{Effect, InvoiceRow, Making, Reply, RequestRow, Rows, State, Token, bounded_metadata, may_act};
+use super::payment::{
+    Effect, InvoiceRow, Making, Reply, RequestRow, Rows, Standing, State, Token, arrived, bounded_metadata, give_back, gone,
+    may_act, taken,
+};
 use super::record::{Book, Invoice, Payee, Record};
 use super::transaction::incoming as transaction;
 use super::types::{
-    AccountId, DESCRIPTION_BYTES_MAX, ErrorCode, InvoiceOrder, Preimage, Refusal, RequestKey, Transaction, Viewer,
+    AccountId, DESCRIPTION_BYTES_MAX, ErrorCode, HoldTerms, InvoiceOrder, Preimage, Refusal, RequestKey, Transaction, Viewer,
 };
 use crate::base::amount::Msat;
-use crate::wallet::backend::{Incoming, IncomingState, MadeInvoice, NewInvoice};
+use crate::wallet::backend::{Incoming, IncomingState, MadeInvoice, NewHoldInvoice, NewInvoice};
 
 /// How long a back end may take to make an invoice before the client is told that it did not.
 const MAKE_PATIENCE_MS: u64 = 30_000;
+
+/// Longest delay that a hold invoice may ask for; payers' wallets refuse more (two weeks).
+const CLTV_BLOCKS_MAX: u32 = 2_016;
 
 /// A client wants an invoice.
 pub(super) fn make_invoice(
@@ -48,13 +54,21 @@ fn try_make(
     }
     let connection = order.request.connection;
     may_act(state, connection)?;
-    let new = checked(state, &order, preimage, now_ms)?;
+    let new = checked(state, rows, &order, preimage, now_ms)?;
     let account = room_for_one(state, &order)?;
     if let Some(connection) = state.connections.get_mut(&connection) {
         connection.open_invoices += 1;
     }
-    state.making.insert(key, Making { order, account, preimage, waiting: vec![token], since_ms: now_ms });
-    out.push(Effect::MakeInvoice { key, order: new });
+    let preimage = order.hold.is_none().then_some(preimage);
+    let hash = match &new {
+        New::Invoice(new) => new.preimage.hash(),
+        New::Hold(new) => new.hash,
+    };
+    state.making.insert(key, Making { order, account, preimage, hash, waiting: vec![token], since_ms: now_ms });
+    out.push(match new {
+        New::Invoice(order) => Effect::MakeInvoice { key, order },
+        New::Hold(order) => Effect::MakeHoldInvoice { key, order },
+    });
     Ok(None)
 }
 
@@ -83,7 +97,13 @@ fn repeated(
     }
 }
 
-fn checked(state: &State, order: &InvoiceOrder, preimage: Preimage, now_ms: u64) -> Result<NewInvoice, Refusal> {
+/// What the back end is asked for.
+enum New {
+    Invoice(NewInvoice),
+    Hold(NewHoldInvoice),
+}
+
+fn checked(state: &State, rows: &dyn Rows, order: &InvoiceOrder, preimage: Preimage, now_ms: u64) -> Result<New, Refusal> {
     let description = order.description.clone().unwrap_or_default();
     if order.description_hash.is_none() && description.len() > DESCRIPTION_BYTES_MAX {
         let words = format!("the description has {} bytes, an invoice has room for {DESCRIPTION_BYTES_MAX}", description.len());
@@ -94,12 +114,28 @@ fn checked(state: &State, order: &InvoiceOrder, preimage: Preimage, now_ms: u64)
         let words = format!("an invoice lives at most {} s", state.limits.invoice_expiry_max_s);
         return Err(Refusal::new(ErrorCode::Other, words));
     }
-    if order.hold.is_some() {
-        return Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not make hold invoices yet"));
-    }
     let amount = order.amount.filter(|amount| *amount > Msat::ZERO);
     let description_hash = order.description_hash;
-    Ok(NewInvoice { amount, description, description_hash, expiry_s, now_s: now_ms / 1_000, preimage })
+    let now_s = now_ms / 1_000;
+    let Some(HoldTerms { hash, min_cltv_expiry_delta }) = order.hold else {
+        return Ok(New::Invoice(NewInvoice { amount, description, description_hash, expiry_s, now_s, preimage }));
+    };
+    if !state.can.hold_invoices {
+        let words = "the wallet behind this hearth cannot make hold invoices";
+        return Err(Refusal::new(ErrorCode::NotImplemented, words));
+    }
+    let is_known = match rows.invoice(&hash) {
+        Ok(row) => row.is_some() || state.making.values().any(|making| making.hash == hash),
+        Err(_) => return Err(Refusal::new(ErrorCode::Internal, "the wallet's journal could not be read")),
+    };
+    if is_known {
+        return Err(Refusal::new(ErrorCode::Other, "there is an invoice with this payment hash already; choose a new preimage"));
+    }
+    let min_cltv_expiry_delta = min_cltv_expiry_delta.filter(|blocks| *blocks > 0);
+    if min_cltv_expiry_delta.is_some_and(|blocks| blocks > CLTV_BLOCKS_MAX) {
+        return Err(Refusal::new(ErrorCode::Other, format!("min_cltv_expiry_delta may be at most {CLTV_BLOCKS_MAX} blocks")));
+    }
+    Ok(New::Hold(NewHoldInvoice { amount, description, description_hash, expiry_s, now_s, hash, min_cltv_expiry_delta }))
 }
 
 fn room_for_one(state: &State, order: &InvoiceOrder) -> Result<AccountId, Refusal> {
@@ -128,8 +164,8 @@ pub(super) fn invoice_made(
         connection.open_invoices = connection.open_invoices.saturating_sub(1);
     }
     let reply = match made {
-        Ok(made) if made.hash != making.preimage.hash() => {
-            out.push(Effect::Alarm("the back end made an invoice for another preimage".to_owned()));
+        Ok(made) if made.hash != making.hash => {
+            out.push(Effect::Alarm("the back end made an invoice for another payment hash".to_owned()));
             Err(Refusal::new(ErrorCode::Internal, "the back end made a wrong invoice"))
         }
         Ok(made) => write(state, &making, made, now_ms, out),
@@ -160,7 +196,7 @@ fn write(
         description_hash: order.description_hash,
         metadata: bounded_metadata(order.metadata.clone()),
     };
-    let row = InvoiceRow { seq: state.seq + 1, at_ms: now_ms, invoice: invoice.clone(), paid: None };
+    let row = InvoiceRow { seq: state.seq + 1, at_ms: now_ms, invoice: invoice.clone(), standing: Standing::Open };
     if !state.record(Record::Invoice(Box::new(invoice)), None, now_ms, out) {
         return Err(Refusal::new(ErrorCode::Internal, "the wallet is in safe mode, no invoice was made"));
     }
@@ -180,19 +216,66 @@ pub(super) fn give_up(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
     }
 }
 
-/// Money came in from outside: booked once for an invoice made here, whatever its age. Other invoices of the node are not ours.
-pub(super) fn incoming(state: &mut State, rows: &dyn Rows, incoming: &Incoming, now_ms: u64, out: &mut Vec<Effect>) {
-    if !matches!(incoming.state, IncomingState::Settled { .. }) {
-        return;
+/// Money came in from outside. What is not ours is acknowledged and ignored: a node may have other invoices. What is not written
+/// is not acknowledged, so that it is reported again.
+pub(super) fn incoming(
+    state: &mut State,
+    rows: &dyn Rows,
+    incoming: &Incoming,
+    token: Token,
+    now_ms: u64,
+    out: &mut Vec<Effect>,
+) {
+    if state.halted.is_some() {
+        return out.push(Effect::Reply(token, Reply::Noted(false)));
     }
     match rows.invoice(&incoming.hash) {
-        Err(error) => out.push(Effect::Alarm(error.to_string())),
-        Ok(Some(row)) if row.paid.is_none() => {
-            let payee = Payee { account: row.invoice.account, connection: row.invoice.request.connection };
-            let postings = transfer(Book::Outside, Book::Account(payee.account), incoming.amount);
-            let record = Record::Received { hash: incoming.hash, payee, amount: incoming.amount, postings };
-            state.record(record, None, now_ms, out);
+        Err(error) => {
+            out.push(Effect::Alarm(error.to_string()));
+            return out.push(Effect::Reply(token, Reply::Noted(false)));
         }
-        Ok(_) => {}
+        Ok(None) => {}
+        Ok(Some(row)) => match incoming.state {
+            IncomingState::Settled { preimage } => settled(state, &row, incoming.amount, preimage, now_ms, out),
+            IncomingState::Held { settle_deadline } => arrived(state, &row, incoming.amount, settle_deadline, now_ms, out),
+            IncomingState::Canceled => gone(state, &row, now_ms, out),
+        },
     }
+    out.push(Effect::Reply(token, Reply::Noted(state.halted.is_none())));
+}
+
+/// Booked once and as it is, whatever the invoice's age.
+fn settled(state: &mut State, row: &InvoiceRow, amount: Msat, preimage: Option<Preimage>, now_ms: u64, out: &mut Vec<Effect>) {
+    let hash = row.invoice.hash;
+    if amount == Msat::ZERO {
+        return out.push(Effect::Alarm(format!("the back end says that nothing was paid for {hash}, and that it is settled")));
+    }
+    if let Standing::Paid { inside: false, amount: booked, .. } = row.standing {
+        if booked != amount {
+            out.push(Effect::Alarm(format!("{booked} were booked for {hash}; now the back end says that it was {amount}")));
+        }
+        return;
+    }
+    // Only a proof that is one is written down.
+    let preimage = preimage.filter(|preimage| row.invoice.preimage.is_none() && preimage.hash() == hash);
+    if row.invoice.amount.is_some_and(|asked| amount < asked) {
+        out.push(Effect::Alarm(format!("only {amount} came for the invoice {hash}, which asks for more; booked as it is")));
+    }
+    if state.holds.get(&hash).is_some_and(|hold| hold.payer.is_none()) {
+        return taken(state, &hash, amount, preimage, now_ms, out);
+    }
+    match &row.standing {
+        Standing::Open if row.invoice.preimage.is_some() => {}
+        Standing::Open | Standing::Paid { .. } | Standing::Held { .. } | Standing::Canceled { .. } => {
+            let words = format!("{amount} came from outside for {hash}, which was paid inside, cancelled or nobody's to settle");
+            out.push(Effect::Alarm(format!("{words}; booked as it is")));
+        }
+    }
+    if state.holds.contains_key(&hash) {
+        // Paid from outside while an account of this hearth waits to pay it: that one gets its money back first.
+        give_back(state, &hash, now_ms, out);
+    }
+    let payee = Payee { account: row.invoice.account, connection: row.invoice.request.connection };
+    let postings = transfer(Book::Outside, Book::Account(payee.account), amount);
+    state.record(Record::Received { hash, payee, amount, preimage, postings }, None, now_ms, out);
 }

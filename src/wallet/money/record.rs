@@ -6,6 +6,7 @@
 use super::types::{AccountId, ConnectionId, ConnectionRow, Outcome, Preimage, RequestRef};
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash};
+use crate::wallet::backend::SendTarget;
 
 /// A place in the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,15 +48,13 @@ pub struct Intent {
     pub account: AccountId,
     /// Names the payment.
     pub hash: PaymentHash,
-    /// The invoice, lower case.
-    pub bolt11: String,
-    /// Whether it has an amount.
-    pub invoice_has_amount: bool,
+    /// What is paid.
+    pub target: SendTarget,
     /// What the payee gets: checked, held and sent.
     pub amount: Msat,
     /// Most that it may cost on top; `amount + fee_max` is held.
     pub fee_max: Msat,
-    /// Of the invoice, unix seconds.
+    /// Of the invoice, unix seconds; for a payment without one, until when it may be driven again after a restart.
     pub invoice_expires_at_s: u64,
     /// Of the request (NIP-40), unix seconds.
     pub request_expires_at_s: Option<u64>,
@@ -65,6 +64,16 @@ pub struct Intent {
     pub description_hash: Option<Hex32>,
     /// From the request.
     pub metadata: Option<String>,
+}
+
+impl Intent {
+    /// The invoice, where there is one.
+    pub fn bolt11(&self) -> Option<&str> {
+        match &self.target {
+            SendTarget::Invoice { bolt11, .. } => Some(bolt11),
+            SendTarget::Keysend { .. } => None,
+        }
+    }
 }
 
 /// How a payment ended.
@@ -129,8 +138,8 @@ pub struct Invoice {
     pub bolt11: String,
     /// `None`: the payer decides.
     pub amount: Option<Msat>,
-    /// The proof that its payer will get.
-    pub preimage: Preimage,
+    /// The proof that its payer will get; `None` for a hold invoice, whose client has it.
+    pub preimage: Option<Preimage>,
     /// Unix seconds.
     pub expires_at_s: u64,
     /// What for.
@@ -139,6 +148,32 @@ pub struct Invoice {
     pub description_hash: Option<Hex32>,
     /// From the request.
     pub metadata: Option<String>,
+}
+
+/// The money of a hold invoice that arrived and waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// Names the invoice.
+    pub hash: PaymentHash,
+    /// Who made it.
+    pub payee: Payee,
+    /// What arrived.
+    pub amount: Msat,
+    /// Sequence number of the payer's intent, where that is an account of this hearth.
+    pub payer: Option<u64>,
+    /// Of the invoice, unix seconds.
+    pub expires_at_s: u64,
+    /// Block height at which money from outside goes back by itself.
+    pub settle_deadline: Option<u32>,
+}
+
+/// What is to become of a hold invoice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// Its money is taken with this proof.
+    Settle(Preimage),
+    /// Its money goes back, or nobody can pay it any more.
+    Cancel,
 }
 
 /// What a connection has used of its budget when its period begins or changes.
@@ -210,6 +245,8 @@ pub enum Record {
         payee: Payee,
         /// What arrived.
         amount: Msat,
+        /// The proof of a hold invoice.
+        preimage: Option<Preimage>,
         /// The movement.
         postings: Vec<Posting>,
     },
@@ -224,6 +261,42 @@ pub enum Record {
     Resume {
         /// Which.
         connection: ConnectionId,
+    },
+    /// The money of a hold invoice has arrived.
+    Accepted(Accepted),
+    /// What is to become of a hold invoice, before the back end is told.
+    Decided {
+        /// Names the invoice.
+        hash: PaymentHash,
+        /// Who made it.
+        payee: Payee,
+        /// The decision.
+        word: Word,
+        /// Why.
+        reason: String,
+    },
+    /// A hold invoice is over without money.
+    Canceled {
+        /// Names the invoice.
+        hash: PaymentHash,
+        /// Who made it.
+        payee: Payee,
+        /// Why.
+        reason: String,
+    },
+    /// The owner led the wallet out of safe mode: the journal counts from here on.
+    Reconciled {
+        /// Why it was in safe mode.
+        why: String,
+        /// Records that were known to be lost.
+        lost: Option<u64>,
+        /// Payment requests made before this moment (unix seconds) are refused.
+        refused_before_s: u64,
+    },
+    /// The clock jumped, or is believed again.
+    Clock {
+        /// The last moment that is believed (unix ms): budgets stay in its period. `None`: the clock is believed again.
+        frozen_at_ms: Option<u64>,
     },
 }
 

@@ -4,7 +4,7 @@
 //! Nothing else is to be recovered: answers stand in the journal with their outcomes, and an invoice that was being made is made
 //! again, the same, when its request is repeated.
 
-use super::payment::{Effect, State};
+use super::payment::{Effect, State, restart_holds};
 use super::record::Record;
 use super::types::{AccountId, Outcome};
 
@@ -23,7 +23,8 @@ pub(super) fn restart(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
     if state.has(super::planted::Bug::HoldReleasedAtRestart) {
         super::planted::let_go(state);
     }
-    for open in state.open.values_mut() {
+    restart_holds(state, now_ms, out);
+    for open in state.open.values_mut().filter(|open| !open.is_inside) {
         open.watch.recovered = true;
         open.watch.asked = 0;
         open.watch.not_found = 0;

@@ -6,7 +6,7 @@ use super::index::{
     hash_value, list_key, list_value, read_hash_value, read_request_value, request_key, request_value,
 };
 use super::layout;
-use super::payment::{InvoiceRow, PaymentRow, RequestRow, RowsError};
+use super::payment::{InvoiceRow, PaymentRow, RequestRow, RowsError, Standing};
 use super::record::{Done, Ending, Entry, Intent, Invoice, Record};
 use super::types::{Direction, RequestKey, RequestRef};
 use crate::base::amount::Msat;
@@ -79,15 +79,25 @@ pub(super) fn invoice_at(source: &dyn Source, open: u64, end: Option<u64>) -> Re
             None => 0,
         },
     };
-    let paid = if end == 0 { None } else { Some(paid(source, entry(source, end)?)?) };
-    Ok(InvoiceRow { seq: open, at_ms, invoice: *invoice, paid })
+    let standing = if end == 0 { Standing::Open } else { standing(source, entry(source, end)?)? };
+    Ok(InvoiceRow { seq: open, at_ms, invoice: *invoice, standing })
 }
 
-/// When and what was paid for an invoice.
-fn paid(source: &dyn Source, end: Entry) -> Result<(u64, Msat), RowsError> {
+/// What the latest record about an invoice makes of it.
+fn standing(source: &dyn Source, end: Entry) -> Result<Standing, RowsError> {
+    let at_ms = end.at_ms;
     match end.record {
-        Record::Received { amount, .. } => Ok((end.at_ms, amount)),
-        Record::Done(done) => Ok((end.at_ms, intent(entry(source, done.intent)?)?.1.amount)),
+        Record::Received { amount, preimage, .. } => Ok(Standing::Paid { at_ms, amount, preimage, inside: false }),
+        Record::Done(done) => {
+            let (_, intent) = intent(entry(source, done.intent)?)?;
+            let preimage = match done.ending {
+                Ending::Settled { preimage, .. } => Some(preimage),
+                Ending::Failed { .. } => return Err(damaged()),
+            };
+            Ok(Standing::Paid { at_ms, amount: intent.amount, preimage, inside: true })
+        }
+        Record::Accepted(accepted) => Ok(Standing::Held { at_ms, amount: accepted.amount }),
+        Record::Canceled { reason, .. } => Ok(Standing::Canceled { reason }),
         _ => Err(damaged()),
     }
 }
@@ -116,7 +126,7 @@ pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut Put<'_>) -> Re
         Record::Invoice(invoice) => {
             put_request(put, &invoice.request, RequestValue::Invoice(seq));
             put_hash(put, HashOf::Invoice, &invoice.hash, HashValue { open: seq, end: 0 });
-            put_invoice_lists(put, seq, entry.at_ms, invoice, 0);
+            put_invoice_lists(put, seq, entry.at_ms, invoice, (0, ListState::Open));
         }
         Record::Intent(intent) => {
             put_request(put, &intent.request, RequestValue::Paying(seq));
@@ -126,14 +136,19 @@ pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut Put<'_>) -> Re
         Record::Attach { request, .. } => put_request(put, request, RequestValue::Paying(seq)),
         Record::Answer { answered, .. } => put_request(put, &answered.request, RequestValue::Answered(seq)),
         Record::Done(done) => index_done(source, seq, done, put)?,
-        Record::Received { hash, .. } => end_invoice(source, hash, seq, put)?,
+        Record::Received { hash, .. } => end_invoice(source, hash, (seq, ListState::Settled), put)?,
+        Record::Accepted(accepted) => end_invoice(source, &accepted.hash, (seq, ListState::Open), put)?,
+        Record::Canceled { hash, .. } => end_invoice(source, hash, (seq, ListState::Failed), put)?,
         Record::Genesis { .. }
         | Record::Account { .. }
         | Record::Connection { .. }
         | Record::Fund { .. }
         | Record::Move { .. }
         | Record::Suspend { .. }
-        | Record::Resume { .. } => {}
+        | Record::Resume { .. }
+        | Record::Decided { .. }
+        | Record::Reconciled { .. }
+        | Record::Clock { .. } => {}
     }
     Ok(())
 }
@@ -145,14 +160,15 @@ fn index_done(source: &dyn Source, seq: u64, done: &Done, put: &mut Put<'_>) -> 
     let (at_ms, intent) = intent(entry(source, done.intent)?)?;
     put_hash(put, HashOf::Payment, &done.hash, HashValue { open: done.intent, end: seq });
     put_payment_lists(put, done.intent, at_ms, &intent, Some((seq, &done.ending)));
-    if done.payee.is_some() { end_invoice(source, &done.hash, seq, put) } else { Ok(()) }
+    if done.payee.is_some() { end_invoice(source, &done.hash, (seq, ListState::Settled), put) } else { Ok(()) }
 }
 
-fn end_invoice(source: &dyn Source, hash: &PaymentHash, end: u64, put: &mut Put<'_>) -> Result<(), RowsError> {
+/// The latest record about an invoice, and where it stands by it.
+fn end_invoice(source: &dyn Source, hash: &PaymentHash, end: (u64, ListState), put: &mut Put<'_>) -> Result<(), RowsError> {
     let value = source.get(HASHES, &hash_key(HashOf::Invoice, hash))?.ok_or_else(damaged)?;
     let open = read_hash_value(&value)?.open;
     let Entry { at_ms, record: Record::Invoice(invoice), .. } = entry(source, open)? else { return Err(damaged()) };
-    put_hash(put, HashOf::Invoice, hash, HashValue { open, end });
+    put_hash(put, HashOf::Invoice, hash, HashValue { open, end: end.0 });
     put_invoice_lists(put, open, at_ms, &invoice, end);
     Ok(())
 }
@@ -165,8 +181,7 @@ fn put_hash(put: &mut Put<'_>, of: HashOf, hash: &PaymentHash, value: HashValue)
     put(HASHES, &hash_key(of, hash), &hash_value(value));
 }
 
-fn put_invoice_lists(put: &mut Put<'_>, seq: u64, at_ms: u64, invoice: &Invoice, end: u64) {
-    let state = if end == 0 { ListState::Open } else { ListState::Settled };
+fn put_invoice_lists(put: &mut Put<'_>, seq: u64, at_ms: u64, invoice: &Invoice, (end, state): (u64, ListState)) {
     let value = list_value(ListValue { direction: Direction::Incoming, state, end, cost: Msat::ZERO });
     for scope in [Scope::Account(invoice.account), Scope::Connection(invoice.request.connection), Scope::All] {
         put(LISTS, &list_key(scope, at_ms, seq), &value);

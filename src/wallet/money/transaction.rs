@@ -1,6 +1,6 @@
 //! From rows of the journal to transactions, as a viewer may see them.
 
-use super::payment::{InvoiceRow, PaymentRow};
+use super::payment::{InvoiceRow, PaymentRow, Standing};
 use super::record::Ending;
 use super::types::{Direction, Transaction, TransactionState, Viewer};
 use crate::base::amount::Msat;
@@ -8,10 +8,15 @@ use crate::base::amount::Msat;
 /// An invoice made here.
 pub(super) fn incoming(row: &InvoiceRow, _viewer: Viewer, now_s: u64) -> Transaction {
     let invoice = &row.invoice;
-    let state = match row.paid {
-        Some(_) => TransactionState::Settled,
-        None if invoice.expires_at_s <= now_s => TransactionState::Expired,
-        None => TransactionState::Pending,
+    let (state, amount, settled_at_ms, preimage, failure) = match &row.standing {
+        Standing::Open if invoice.expires_at_s <= now_s => (TransactionState::Expired, None, None, None, None),
+        Standing::Open => (TransactionState::Pending, None, None, None, None),
+        Standing::Held { amount, .. } => (TransactionState::Accepted, Some(*amount), None, None, None),
+        // Shown once it has been sold: before, it would let anybody claim to have paid.
+        Standing::Paid { at_ms, amount, preimage, .. } => {
+            (TransactionState::Settled, Some(*amount), Some(*at_ms), invoice.preimage.or(*preimage), None)
+        }
+        Standing::Canceled { reason } => (TransactionState::Failed, None, None, None, Some(reason.clone())),
     };
     Transaction {
         seq: row.seq,
@@ -22,16 +27,15 @@ pub(super) fn incoming(row: &InvoiceRow, _viewer: Viewer, now_s: u64) -> Transac
         invoice: Some(invoice.bolt11.clone()),
         description: invoice.description.clone(),
         description_hash: invoice.description_hash,
-        // Shown once it has been sold: before, it would let anybody claim to have paid.
-        preimage: row.paid.map(|_| invoice.preimage),
+        preimage,
         payment_hash: invoice.hash,
-        amount: row.paid.map(|(_, amount)| amount).or(invoice.amount).unwrap_or(Msat::ZERO),
+        amount: amount.or(invoice.amount).unwrap_or(Msat::ZERO),
         fees_paid: Msat::ZERO,
         created_at_s: row.at_ms / 1_000,
         expires_at_s: Some(invoice.expires_at_s),
-        settled_at_s: row.paid.map(|(at_ms, _)| at_ms / 1_000),
+        settled_at_s: settled_at_ms.map(|at_ms| at_ms / 1_000),
         metadata: invoice.metadata.clone(),
-        failure: None,
+        failure,
     }
 }
 
@@ -54,7 +58,7 @@ pub(super) fn outgoing(row: &PaymentRow, viewer: Viewer) -> Transaction {
         state,
         account: intent.account,
         connection: intent.request.connection,
-        invoice: Some(intent.bolt11.clone()),
+        invoice: intent.bolt11().map(str::to_owned),
         description: intent.description.clone(),
         description_hash: intent.description_hash,
         preimage,
@@ -62,7 +66,7 @@ pub(super) fn outgoing(row: &PaymentRow, viewer: Viewer) -> Transaction {
         amount: intent.amount,
         fees_paid,
         created_at_s: row.at_ms / 1_000,
-        expires_at_s: Some(intent.invoice_expires_at_s),
+        expires_at_s: intent.bolt11().map(|_| intent.invoice_expires_at_s),
         settled_at_s: done_at_s.filter(|_| state == TransactionState::Settled),
         metadata: intent.metadata.clone(),
         failure,

@@ -69,7 +69,7 @@ fn the_released_nwc_crate_reads_every_refusal() {
         method: released::Method::SettleHoldInvoice,
         params: released::RequestParams::SettleHoldInvoice(settle),
     };
-    assert_eq!(code(hold), released::ErrorCode::NotImplemented);
+    assert_eq!(code(hold), released::ErrorCode::NotFound);
     house.wait(house.wallet.revoke("alice")).unwrap();
     assert_eq!(code(pay()), released::ErrorCode::Unauthorized);
 }

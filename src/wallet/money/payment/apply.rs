@@ -8,10 +8,10 @@ use super::super::budget::Spending;
 use super::super::ledger::LedgerError;
 #[cfg(test)]
 use super::super::planted::Bug;
-use super::super::record::{Book, Done, Ending, Entry, Intent, Invoice, Payee, Posting, Record, Used};
-use super::super::types::{AccountId, ConnectionId, ConnectionRow, RequestRef};
+use super::super::record::{Accepted, Book, Done, Ending, Entry, Intent, Invoice, Payee, Posting, Record, Used, Word};
+use super::super::types::{AccountId, ConnectionId, ConnectionRow, Preimage, RequestRef};
 use super::State;
-use super::state::{Connection, Open, OpenInvoice, Watch};
+use super::state::{Connection, Hold, Open, OpenInvoice, Watch};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 
@@ -41,6 +41,9 @@ pub enum Broken {
     /// I5.
     #[error("the preimage does not belong to hash {0}")]
     Preimage(PaymentHash),
+    /// A hold invoice that is not what the record takes it for.
+    #[error("hold invoice {0} is not in a state for this")]
+    Hold(PaymentHash),
     /// A record names something that does not exist.
     #[error("record names a connection or account that does not exist")]
     Unknown,
@@ -57,6 +60,7 @@ impl State {
         }
         self.apply_record(entry)?;
         self.seq = entry.seq;
+        self.latest_ms = self.latest_ms.max(entry.at_ms);
         Ok(())
     }
 
@@ -68,19 +72,117 @@ impl State {
                 Ok(self.ledger.create(*id, name)?)
             }
             Record::Connection { row, used } => self.apply_connection(row, *used, entry.at_ms),
-            Record::Fund { postings } | Record::Move { postings } | Record::Received { postings, .. } => {
-                if let Record::Received { hash, .. } = &entry.record {
-                    self.close_invoice(hash);
-                }
-                self.post(postings)
-            }
+            Record::Fund { postings } | Record::Move { postings } => self.post(postings),
+            Record::Received { hash, preimage, postings, .. } => self.apply_received(hash, *preimage, postings),
             Record::Invoice(invoice) => self.apply_invoice(entry.seq, invoice),
             Record::Intent(intent) => self.apply_intent(entry.seq, entry.at_ms, intent),
             Record::Attach { request, hash } => self.apply_attach(request, hash),
             Record::Done(done) => self.apply_done(done, entry.at_ms),
             Record::Suspend { connection, reason } => self.apply_suspension(*connection, Some(reason.clone())),
             Record::Resume { connection } => self.apply_suspension(*connection, None),
+            Record::Accepted(accepted) => self.apply_accepted(accepted, entry.at_ms),
+            Record::Decided { hash, payee, word, .. } => self.apply_decided(hash, *payee, *word, entry.at_ms),
+            Record::Canceled { hash, .. } => {
+                self.close_invoice(hash);
+                self.end_hold(hash);
+                Ok(())
+            }
+            Record::Reconciled { refused_before_s, .. } => {
+                self.refused_before_s = self.refused_before_s.max(*refused_before_s);
+                Ok(())
+            }
+            Record::Clock { frozen_at_ms } => {
+                self.frozen_at_ms = *frozen_at_ms;
+                Ok(())
+            }
         }
+    }
+
+    fn apply_received(&mut self, hash: &PaymentHash, preimage: Option<Preimage>, postings: &[Posting]) -> Result<(), Broken> {
+        if preimage.is_some_and(|preimage| preimage.hash() != *hash) {
+            return Err(Broken::Preimage(*hash));
+        }
+        self.close_invoice(hash);
+        self.end_hold(hash);
+        self.post(postings)
+    }
+
+    fn apply_accepted(&mut self, accepted: &Accepted, at_ms: u64) -> Result<(), Broken> {
+        let hash = accepted.hash;
+        if self.holds.contains_key(&hash) {
+            return Err(Broken::Hold(hash));
+        }
+        if let Some(payer) = accepted.payer {
+            let open = self.open.get_mut(&hash).filter(|open| open.seq == payer).ok_or(Broken::NotOpen(hash))?;
+            open.is_inside = true;
+        }
+        self.close_invoice(&hash);
+        self.begin_hold(
+            hash,
+            Hold {
+                payee: accepted.payee,
+                amount: accepted.amount,
+                since_ms: at_ms,
+                is_paid: true,
+                payer: accepted.payer,
+                settle_deadline: accepted.settle_deadline,
+                word: None,
+                tell_at_ms: 0,
+                told: 0,
+                waiting: Vec::new(),
+            },
+        )
+    }
+
+    /// A hold keeps its maker's slot among the open invoices.
+    fn begin_hold(&mut self, hash: PaymentHash, hold: Hold) -> Result<(), Broken> {
+        let connection = self.connections.get_mut(&hold.payee.connection).ok_or(Broken::Unknown)?;
+        connection.open_invoices += 1;
+        self.holds.insert(hash, hold);
+        Ok(())
+    }
+
+    fn end_hold(&mut self, hash: &PaymentHash) {
+        if let Some(hold) = self.holds.remove(hash)
+            && let Some(connection) = self.connections.get_mut(&hold.payee.connection)
+        {
+            connection.open_invoices = connection.open_invoices.saturating_sub(1);
+        }
+    }
+
+    fn apply_decided(&mut self, hash: &PaymentHash, payee: Payee, word: Word, at_ms: u64) -> Result<(), Broken> {
+        if let Word::Settle(preimage) = word
+            && preimage.hash() != *hash
+        {
+            return Err(Broken::Preimage(*hash));
+        }
+        let is_settling = matches!(word, Word::Settle(_));
+        if let Some(hold) = self.holds.get_mut(hash) {
+            if hold.word.is_some() || hold.payer.is_some() || (is_settling && !hold.is_paid) {
+                return Err(Broken::Hold(*hash));
+            }
+            hold.word = Some(word);
+            return Ok(());
+        }
+        if is_settling {
+            return Err(Broken::Hold(*hash));
+        }
+        self.close_invoice(hash);
+        self.begin_hold(
+            *hash,
+            Hold {
+                payee,
+                amount: Msat::ZERO,
+                since_ms: at_ms,
+                is_paid: false,
+                payer: None,
+                settle_deadline: None,
+                word: Some(word),
+                tell_at_ms: 0,
+                told: 0,
+                waiting: Vec::new(),
+            },
+        )
     }
 
     fn post(&mut self, postings: &[Posting]) -> Result<(), Broken> {
@@ -101,7 +203,8 @@ impl State {
             .filter(|open| open.intent.request.connection == row.id && open.belongs_ms >= used.since_ms)
             .try_fold(Msat::ZERO, |sum, open| sum.checked_add(open.hold()))
             .unwrap_or(Msat::MAX);
-        let spending = Spending::new(row.rules.budget.as_ref(), used, held, at_ms).ok_or(Broken::BadRules(row.id))?;
+        let spending =
+            Spending::new(row.rules.budget.as_ref(), used, held, self.budget_ms(at_ms)).ok_or(Broken::BadRules(row.id))?;
         self.touched.connections.insert(row.id);
         match self.connections.get_mut(&row.id) {
             Some(connection) => {
@@ -109,7 +212,8 @@ impl State {
                 connection.spending = spending;
             }
             None => {
-                let fresh = Connection { row: row.clone(), spending, in_flight: 0, open_invoices: 0, suspended: None };
+                let fresh =
+                    Connection { row: row.clone(), spending, inexact_ms: 0, in_flight: 0, open_invoices: 0, suspended: None };
                 self.connections.insert(row.id, fresh);
             }
         }
@@ -123,7 +227,7 @@ impl State {
     }
 
     fn apply_invoice(&mut self, seq: u64, invoice: &Invoice) -> Result<(), Broken> {
-        if invoice.preimage.hash() != invoice.hash {
+        if invoice.preimage.is_some_and(|preimage| preimage.hash() != invoice.hash) {
             return Err(Broken::Preimage(invoice.hash));
         }
         let connection = self.connections.get_mut(&invoice.request.connection).ok_or(Broken::Unknown)?;
@@ -145,14 +249,18 @@ impl State {
             return Err(Broken::SecondIntent(intent.hash));
         }
         let id = intent.request.connection;
+        let budget_ms = self.budget_ms(at_ms);
         let hold = intent.amount.checked_add(intent.fee_max).ok_or(Broken::OverBudget(id))?;
         self.ledger.spendable(intent.account).ok_or(Broken::Unknown)?;
         let connection = self.connections.get_mut(&id).ok_or(Broken::Unknown)?;
-        connection.spending.turn(at_ms);
+        connection.spending.turn(budget_ms);
         if connection.spending.left().is_some_and(|left| hold > left) {
             return Err(Broken::OverBudget(id));
         }
-        let belongs_ms = connection.spending.hold(hold, at_ms);
+        let belongs_ms = connection.spending.hold(hold, budget_ms);
+        if budget_ms != at_ms {
+            connection.inexact_ms = connection.inexact_ms.max(at_ms);
+        }
         #[cfg(test)]
         if self.planted.bug == Some(Bug::BudgetCountsSettledOnly) {
             connection.spending.end(belongs_ms, hold, Msat::ZERO);
@@ -163,7 +271,7 @@ impl State {
         self.touched.connections.insert(id);
         let watch = Watch { ask_at_ms: at_ms, asked: 0, not_found: 0, not_found_since_ms: 0, recovered: false };
         let waiting = vec![intent.request.clone()];
-        self.open.insert(intent.hash, Open { seq, at_ms, intent: intent.clone(), waiting, belongs_ms, watch });
+        self.open.insert(intent.hash, Open { seq, at_ms, intent: intent.clone(), waiting, belongs_ms, is_inside: false, watch });
         Ok(())
     }
 
@@ -192,11 +300,13 @@ impl State {
         self.open.remove(&done.hash);
         if done.payee.is_some() {
             self.close_invoice(&done.hash);
+            self.end_hold(&done.hash);
         }
+        let budget_ms = self.budget_ms(at_ms);
         self.touched.connections.insert(id);
         let connection = self.connections.get_mut(&id).ok_or(Broken::Unknown)?;
         connection.in_flight = connection.in_flight.saturating_sub(1);
-        connection.spending.turn(at_ms);
+        connection.spending.turn(budget_ms);
         connection.spending.end(belongs_ms, hold, cost);
         // A back end that took more than its limit is booked as it is and the connection suspended: no broken rule of ours.
         Ok(())
@@ -211,9 +321,10 @@ impl State {
             .filter(|posting| matches!(posting.book, Book::Account(_)))
             .map(|posting| posting.msat.unsigned_abs());
         let cost = Msat::new(lost.sum()).unwrap_or(Msat::MAX);
+        let budget_ms = self.budget_ms(at_ms);
         self.touched.connections.insert(done.connection);
         let connection = self.connections.get_mut(&done.connection).ok_or(Broken::Unknown)?;
-        connection.spending.turn(at_ms);
+        connection.spending.turn(budget_ms);
         connection.spending.end(u64::MAX, Msat::ZERO, cost);
         Ok(())
     }

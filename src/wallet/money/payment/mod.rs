@@ -6,28 +6,52 @@
 
 mod apply;
 mod check;
+mod hold;
+mod keysend;
 mod pay;
 mod result;
 mod state;
 
-use super::record::{Done, Ending, Entry, Intent, Invoice};
+use super::record::{Done, Ending, Entry, Intent, Invoice, Word};
 use super::types::{
-    AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, OwnerError, PayOrder, PayReply, Preimage, Refusal, RequestKey,
-    RequestRef, Transaction,
+    AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, OwnerError, PayOrder, PayReply, Preimage, Reconciled, Refusal,
+    RequestKey, RequestRef, Transaction,
 };
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 use crate::wallet::backend::bolt11::Decoded;
-use crate::wallet::backend::{Incoming, LookupOrder, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult};
+use crate::wallet::backend::{
+    Incoming, LookupOrder, LookupResult, MadeInvoice, NewHoldInvoice, NewInvoice, SendOrder, SendResult,
+};
 pub use apply::Broken;
 pub(super) use check::bounded_metadata;
+pub(super) use hold::{arrived, give_back, gone, restart as restart_holds, taken};
 pub(super) use pay::may_act;
 pub(super) use state::Making;
-pub use state::{Connection, Limits, Open, OpenInvoice, State, Touched, Watch};
+pub use state::{Connection, Hold, Limits, Open, OpenInvoice, State, Touched, Watch};
 
 /// Names a caller that waits; the shell knows who it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Token(pub u64);
+
+/// What is to be paid, as it was read on the way here.
+#[derive(Clone, Debug)]
+pub enum Bill {
+    /// An invoice.
+    Invoice(Box<Decoded>),
+    /// None; the preimage is the client's own or follows from the request.
+    Keysend(Preimage),
+}
+
+impl Bill {
+    /// The payment hash.
+    pub fn hash(&self) -> PaymentHash {
+        match self {
+            Self::Invoice(invoice) => invoice.hash,
+            Self::Keysend(preimage) => preimage.hash(),
+        }
+    }
+}
 
 /// What the core is told.
 #[derive(Clone, Debug)]
@@ -36,8 +60,8 @@ pub enum Input {
     Pay {
         /// The order.
         order: Box<PayOrder>,
-        /// Its invoice as it was read, or why it could not be.
-        invoice: Result<Box<Decoded>, Refusal>,
+        /// What is to be paid, or why it could not be read.
+        bill: Result<Bill, Refusal>,
         /// `Err` with words while the back end cannot send.
         ready: Result<(), String>,
         /// Who waits.
@@ -77,14 +101,44 @@ pub enum Input {
         /// The result.
         result: LookupResult,
     },
+    /// The maker of a hold invoice has decided.
+    Hold {
+        /// Who asks.
+        request: RequestRef,
+        /// Names the invoice.
+        hash: PaymentHash,
+        /// The decision.
+        word: Word,
+        /// Who waits.
+        token: Token,
+    },
+    /// The back end has heard of a decision about a hold invoice.
+    HoldTold {
+        /// Names the invoice.
+        hash: PaymentHash,
+        /// Which decision.
+        word: Word,
+        /// Whether it was done.
+        result: Result<(), String>,
+    },
     /// Money came in from outside.
-    Incoming(Incoming),
+    Incoming {
+        /// What.
+        incoming: Incoming,
+        /// Who waits for it to be on disk; not told where it is not.
+        token: Token,
+    },
     /// The owner wants something.
     Owner {
         /// What.
         wish: OwnerWish,
         /// Who waits.
         token: Token,
+    },
+    /// The clock jumped, or is believed again.
+    Clock {
+        /// The last moment that is believed, unix ms; `None`: believed again.
+        frozen_at_ms: Option<u64>,
     },
     /// Time passes.
     Tick,
@@ -105,6 +159,11 @@ pub enum OwnerWish {
     PutConnection(Box<ConnectionRow>),
     /// The end of a suspension.
     Resume(ConnectionId),
+    /// The end of safe mode. The shell has found out what the anchor knew.
+    Reconcile {
+        /// Records that the anchor knew and the journal has not, where it could say; or why there is no way out.
+        found: Result<Option<u64>, String>,
+    },
 }
 
 /// What an owner gets.
@@ -114,6 +173,8 @@ pub enum OwnerDone {
     Done,
     /// The number of the new account.
     Account(AccountId),
+    /// Safe mode is over.
+    Reconciled(Reconciled),
 }
 
 /// What a waiting caller is told.
@@ -125,6 +186,11 @@ pub enum Reply {
     Invoice(Result<Box<Transaction>, Refusal>),
     /// To an owner.
     Owner(Result<OwnerDone, OwnerError>),
+    /// To the decision about a hold invoice.
+    Hold(Result<(), Refusal>),
+    /// To a report of the back end: `true` when it is on disk or nothing is to be written about it, `false` when it has to be made
+    /// again.
+    Noted(bool),
 }
 
 /// What the core wants done. Records first, in one synced batch; then everything else, in order.
@@ -148,6 +214,20 @@ pub enum Effect {
         key: RequestKey,
         /// The invoice.
         order: NewInvoice,
+    },
+    /// Let the back end make a hold invoice.
+    MakeHoldInvoice {
+        /// The request that it is for.
+        key: RequestKey,
+        /// The invoice.
+        order: NewHoldInvoice,
+    },
+    /// Tell the back end what is to become of a hold invoice (the decision is an earlier record, or follows from one).
+    TellHold {
+        /// Names the invoice.
+        hash: PaymentHash,
+        /// The decision.
+        word: Word,
     },
     /// Tell a caller.
     Reply(Token, Reply),
@@ -188,6 +268,36 @@ impl PaymentRow {
     }
 }
 
+/// Where an invoice stands, apart from its age.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// Nothing has come for it.
+    Open,
+    /// Its money has arrived and waits.
+    Held {
+        /// Since when, unix ms.
+        at_ms: u64,
+        /// What waits.
+        amount: Msat,
+    },
+    /// Paid.
+    Paid {
+        /// When, unix ms.
+        at_ms: u64,
+        /// What was paid.
+        amount: Msat,
+        /// The proof of a hold invoice.
+        preimage: Option<Preimage>,
+        /// By an account of this hearth.
+        inside: bool,
+    },
+    /// Cancelled.
+    Canceled {
+        /// Why.
+        reason: String,
+    },
+}
+
 /// An invoice made here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InvoiceRow {
@@ -197,8 +307,8 @@ pub struct InvoiceRow {
     pub at_ms: u64,
     /// The invoice.
     pub invoice: Invoice,
-    /// What was paid for it, and when (unix ms).
-    pub paid: Option<(u64, Msat)>,
+    /// Where it stands.
+    pub standing: Standing,
 }
 
 /// The journal could not be read.
@@ -224,17 +334,20 @@ pub trait Rows {
 /// One step. Effects are appended to `out`.
 pub fn step(state: &mut State, rows: &dyn Rows, input: Input, now_ms: u64, out: &mut Vec<Effect>) {
     match input {
-        Input::Pay { order, invoice, ready, token } => {
-            pay::pay(state, rows, pay::Wish { order, invoice, ready, token }, now_ms, out)
-        }
+        Input::Pay { order, bill, ready, token } => pay::pay(state, rows, pay::Wish { order, bill, ready, token }, now_ms, out),
         Input::MakeInvoice { order, preimage, token } => {
             super::receive::make_invoice(state, rows, *order, preimage, token, now_ms, out);
         }
         Input::InvoiceMade { key, made } => super::receive::invoice_made(state, key, made, now_ms, out),
         Input::Sent { hash, attempt, result } => result::sent(state, rows, &hash, attempt, result, now_ms, out),
         Input::Looked { hash, attempt, result } => result::looked(state, rows, &hash, attempt, result, now_ms, out),
-        Input::Incoming(incoming) => super::receive::incoming(state, rows, &incoming, now_ms, out),
+        Input::Hold { request, hash, word, token } => {
+            hold::decide(state, rows, &hold::Wish { request, hash, word, token }, now_ms, out);
+        }
+        Input::HoldTold { hash, word, result } => hold::told(state, &hash, word, result, now_ms, out),
+        Input::Incoming { incoming, token } => super::receive::incoming(state, rows, &incoming, token, now_ms, out),
         Input::Owner { wish, token } => super::owner::fulfil(state, rows, wish, token, now_ms, out),
+        Input::Clock { frozen_at_ms } => result::clock(state, frozen_at_ms, now_ms, out),
         Input::Tick => result::tick(state, now_ms, out),
         Input::Restart => super::recover::restart(state, now_ms, out),
     }

@@ -3,12 +3,12 @@
 use super::super::ledger::transfer;
 #[cfg(test)]
 use super::super::planted::Forgetful;
-use super::super::record::{Answered, Book, Done, Ending, Intent, Payee, Record};
+use super::super::record::{Accepted, Answered, Book, Done, Ending, Intent, Payee, Record, Word};
 use super::super::types::{ConnectionId, ErrorCode, Outcome, PayOrder, PayReply, Preimage, Refusal};
 use super::check::{Judgement, judge};
-use super::{Effect, Reply, RequestRow, Rows, RowsError, State, Token};
-use crate::wallet::backend::bolt11::Decoded;
-use crate::wallet::backend::{SendOrder, SendTarget};
+use super::{Bill, Effect, Reply, RequestRow, Rows, RowsError, State, Token};
+use crate::base::hex32::PaymentHash;
+use crate::wallet::backend::SendOrder;
 
 /// Patience with a back end that has not answered a send, before it is asked.
 pub(super) const SEND_PATIENCE_MS: u64 = 60_000;
@@ -16,7 +16,7 @@ pub(super) const SEND_PATIENCE_MS: u64 = 60_000;
 /// A wish to pay with all that was found out on the way here.
 pub(super) struct Wish {
     pub(super) order: Box<PayOrder>,
-    pub(super) invoice: Result<Box<Decoded>, Refusal>,
+    pub(super) bill: Result<Bill, Refusal>,
     pub(super) ready: Result<(), String>,
     pub(super) token: Token,
 }
@@ -35,7 +35,7 @@ pub(super) fn pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, o
 
 fn try_pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, out: &mut Vec<Effect>) -> Result<PayReply, RowsError> {
     #[cfg(test)]
-    let hash = wish.invoice.as_ref().ok().map(|invoice| invoice.hash);
+    let hash = wish.bill.as_ref().ok().map(Bill::hash);
     #[cfg(test)]
     let rows: &dyn Rows = &Forgetful::new(state, rows, &wish.order.request.key, hash);
     if let Some(reply) = repeated(rows, &wish.order, out)? {
@@ -48,7 +48,12 @@ fn try_pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, out: &mu
         return Ok(PayReply::Expired);
     }
     let request = wish.order.request.clone();
-    let written = match judge(state, rows, *wish.order, wish.invoice, wish.ready, now_ms)? {
+    if request.created_at_s < state.refused_before_s {
+        let words = "the wallet was restored after this request was made, and it may have been done already: look at the \
+                     transactions before you ask again";
+        return Ok(PayReply::Refused(Refusal::new(ErrorCode::Other, words)));
+    }
+    let written = match judge(state, rows, *wish.order, wish.bill, wish.ready, now_ms)? {
         Judgement::NotNow(refusal) => return Ok(PayReply::Refused(refusal)),
         Judgement::Answer(outcome) => {
             let answered = Answered { request, event: Vec::new() };
@@ -57,6 +62,7 @@ fn try_pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, out: &mu
         }
         Judgement::Attach(hash) => state.record(Record::Attach { request, hash }, None, now_ms, out),
         Judgement::Inside { intent, preimage, payee } => pay_inside(state, intent, preimage, payee, now_ms, out),
+        Judgement::Held { intent, payee, expires_at_s } => pay_held(state, intent, payee, expires_at_s, now_ms, out),
         Judgement::Outside(intent) => pay_outside(state, intent, now_ms, out),
     };
     Ok(if written { PayReply::Durable } else { PayReply::Refused(safe_mode()) })
@@ -117,14 +123,41 @@ fn pay_inside(
         answers: vec![Answered { request: intent.request.clone(), event: Vec::new() }],
     };
     let outcome = Outcome::Paid { preimage, amount: intent.amount, fee: intent.fee_max };
+    let hash = intent.hash;
     let at = out.len();
     let written = state.record(Record::Intent(intent), None, now_ms, out)
         && state.record(Record::Done(Box::new(done)), Some(outcome), now_ms, out);
     if !written {
         // Half a payment must not reach the disk; safe mode keeps the state from being used.
         retain_alarms(out, at);
+        return false;
     }
-    written
+    close_outside(state, &hash, out);
+    true
+}
+
+/// The payer's money waits for the word of the invoice's maker; its budget and its slot wait with it. A back end that could be
+/// paid for the same invoice from outside is told that it is over.
+fn pay_held(state: &mut State, intent: Box<Intent>, payee: Payee, expires_at_s: u64, now_ms: u64, out: &mut Vec<Effect>) -> bool {
+    let (hash, amount, payer) = (intent.hash, intent.amount, Some(state.seq + 1));
+    let accepted = Accepted { hash, payee, amount, payer, expires_at_s, settle_deadline: None };
+    let at = out.len();
+    let written =
+        state.record(Record::Intent(intent), None, now_ms, out) && state.record(Record::Accepted(accepted), None, now_ms, out);
+    if !written {
+        retain_alarms(out, at);
+        return false;
+    }
+    close_outside(state, &hash, out);
+    true
+}
+
+/// An invoice that was paid inside can no longer be paid from outside, if the back end can help it. What arrives all the same is
+/// booked as it is.
+fn close_outside(state: &State, hash: &PaymentHash, out: &mut Vec<Effect>) {
+    if state.can.outside && state.can.hold_invoices {
+        out.push(Effect::TellHold { hash: *hash, word: Word::Cancel });
+    }
 }
 
 /// Keeps only the alarms of a step that was not written.
@@ -148,11 +181,5 @@ fn pay_outside(state: &mut State, intent: Box<Intent>, now_ms: u64, out: &mut Ve
 
 /// The order for the back end: always what the intent says, however often it is driven.
 pub(super) fn send_order(intent: &Intent, attempt: u64) -> SendOrder {
-    SendOrder {
-        attempt,
-        hash: intent.hash,
-        target: SendTarget::Invoice { bolt11: intent.bolt11.clone(), has_amount: intent.invoice_has_amount },
-        amount: intent.amount,
-        fee_max: intent.fee_max,
-    }
+    SendOrder { attempt, hash: intent.hash, target: intent.target.clone(), amount: intent.amount, fee_max: intent.fee_max }
 }

@@ -87,6 +87,10 @@ fn settled(
     let Some(open) = state.open.get(hash) else { return settled_late(state, rows, hash, preimage, fee, now_ms, out) };
     let connection = open.intent.request.connection;
     let attempt = open.seq;
+    if open.is_inside {
+        // Never sent: it waits for the maker of a hold invoice of this hearth.
+        return out.push(Effect::Alarm(format!("the back end says that it paid {hash}, which was never sent")));
+    }
     if preimage.hash() != *hash {
         out.push(Effect::Alarm(format!("the back end says that {hash} was paid and shows a preimage of something else")));
         ask_again(state, hash, attempt, now_ms);
@@ -155,7 +159,7 @@ fn correct(
 
 /// Failed for certain. A word about an earlier attempt says nothing about the present one.
 fn failed(state: &mut State, hash: &PaymentHash, attempt: u64, reason: String, now_ms: u64, out: &mut Vec<Effect>) {
-    let Some(open) = state.open.get(hash).filter(|open| open.seq == attempt) else { return };
+    let Some(open) = state.open.get(hash).filter(|open| open.seq == attempt && !open.is_inside) else { return };
     let outcome = Outcome::Refused(Refusal::new(ErrorCode::PaymentFailed, reason.clone()));
     let done = done(open, Ending::Failed { reason }, Vec::new());
     state.record(Record::Done(Box::new(done)), Some(outcome), now_ms, out);
@@ -193,7 +197,7 @@ fn not_found(state: &mut State, hash: &PaymentHash, attempt: u64, now_ms: u64, o
     }
     #[cfg(test)]
     let resolves_again = state.has(Bug::ResolveAgainOnRetry);
-    let refuses_second = state.refuses_second && state.halted.is_none();
+    let refuses_second = state.can.refuses_second && state.halted.is_none();
     let Some(open) = state.open.get_mut(hash).filter(|open| open.seq == attempt) else { return };
     let watch = &mut open.watch;
     if watch.not_found == 0 {
@@ -233,9 +237,23 @@ pub(super) fn tick(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
         return;
     }
     super::super::receive::give_up(state, now_ms, out);
-    for open in state.open.values_mut().filter(|open| open.watch.ask_at_ms <= now_ms) {
+    super::hold::tick(state, now_ms, out);
+    for open in state.open.values_mut().filter(|open| !open.is_inside && open.watch.ask_at_ms <= now_ms) {
         // The next question stands before this one is answered: a back end that hangs is asked again.
         open.watch.ask_at_ms = now_ms.saturating_add(ASK_PAUSE_MAX_MS);
         out.push(Effect::Lookup(open.question()));
     }
+}
+
+/// The clock jumped, or is believed again: written down, because it decides which period pays.
+pub(super) fn clock(state: &mut State, frozen_at_ms: Option<u64>, now_ms: u64, out: &mut Vec<Effect>) {
+    if state.frozen_at_ms.is_some() == frozen_at_ms.is_some() {
+        return;
+    }
+    if frozen_at_ms.is_some() {
+        let words = "the clock of this machine jumped; budgets do not renew until it has been steady for ten minutes";
+        out.push(Effect::Alarm(words.to_owned()));
+    }
+    // In safe mode nothing is written, and nothing is paid either.
+    state.record(Record::Clock { frozen_at_ms }, None, now_ms, out);
 }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::budget::Spending;
 use super::super::ledger::Ledger;
-use super::super::record::{Entry, Intent, Payee, Record};
-use super::super::types::{AccountId, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, Preimage, RequestKey, RequestRef};
+use super::super::record::{Entry, Intent, Payee, Record, Word};
+use super::super::types::{
+    AccountId, AccountView, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, Preimage, RequestKey, RequestRef,
+};
 use super::{Effect, Token};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
-use crate::wallet::backend::{LookupOrder, Network};
+use crate::wallet::backend::{Capabilities, LookupOrder, Network};
 
 /// Bounds and prices of the money room.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Limits {
     pub accounts_max: usize,
     /// Connections that may ever exist.
     pub connections_max: usize,
+    /// How long the money of a hold invoice waits between two accounts of this hearth before it goes back.
+    pub hold_s: u64,
 }
 
 impl Default for Limits {
@@ -52,6 +56,7 @@ impl Default for Limits {
             invoice_expiry_max_s: 31_536_000,
             accounts_max: 10_000,
             connections_max: 100_000,
+            hold_s: 86_400,
         }
     }
 }
@@ -78,6 +83,8 @@ pub struct Open {
     pub waiting: Vec<RequestRef>,
     /// The moment whose budget period pays for it.
     pub belongs_ms: u64,
+    /// It waits for the maker of a hold invoice of this hearth; no back end knows of it.
+    pub is_inside: bool,
     /// How it is watched; not in the journal.
     pub watch: Watch,
 }
@@ -118,10 +125,35 @@ pub struct OpenInvoice {
     pub payee: Payee,
     /// SHA-256 of its text: a foreign invoice with the same hash is not this one.
     pub text_digest: [u8; 32],
-    /// The proof.
-    pub preimage: Preimage,
+    /// The proof; `None` for a hold invoice.
+    pub preimage: Option<Preimage>,
     /// Unix seconds.
     pub expires_at_s: u64,
+}
+
+/// A hold invoice that is neither open nor over: its money waits, or a decision about it has to be confirmed by the back end.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// Who made it.
+    pub payee: Payee,
+    /// What waits; zero where it was cancelled before anything came.
+    pub amount: Msat,
+    /// Since when, unix ms.
+    pub since_ms: u64,
+    /// Whether money waits.
+    pub is_paid: bool,
+    /// The payer's intent, where that is an account of this hearth.
+    pub payer: Option<u64>,
+    /// Block height at which money from outside goes back by itself.
+    pub settle_deadline: Option<u32>,
+    /// What was decided.
+    pub word: Option<Word>,
+    /// When the back end is told (again), unix ms; not in the journal.
+    pub tell_at_ms: u64,
+    /// How often it was told; not in the journal.
+    pub told: u32,
+    /// Who waits for the end.
+    pub(super) waiting: Vec<Token>,
 }
 
 /// A connection and what it uses.
@@ -131,6 +163,8 @@ pub struct Connection {
     pub row: ConnectionRow,
     /// Its budget.
     pub spending: Spending,
+    /// Latest time of a payment that was counted in another period than the clock said, unix ms.
+    pub inexact_ms: u64,
     /// Payments under way.
     pub in_flight: usize,
     /// Invoices that can be paid, or are being made.
@@ -144,7 +178,9 @@ pub struct Connection {
 pub(in crate::wallet::money) struct Making {
     pub(in crate::wallet::money) order: InvoiceOrder,
     pub(in crate::wallet::money) account: AccountId,
-    pub(in crate::wallet::money) preimage: Preimage,
+    /// `None` for a hold invoice.
+    pub(in crate::wallet::money) preimage: Option<Preimage>,
+    pub(in crate::wallet::money) hash: PaymentHash,
     pub(in crate::wallet::money) waiting: Vec<Token>,
     pub(in crate::wallet::money) since_ms: u64,
 }
@@ -165,9 +201,13 @@ pub struct State {
     pub limits: Limits,
     /// The network of the back end.
     pub network: Network,
-    /// Whether the back end refuses a second payment of one hash.
-    pub refuses_second: bool,
-    /// Balances.
+    /// What the back end can do.
+    pub can: Capabilities,
+    /// The node's public key, 66 lower-case hex digits.
+    pub node: String,
+    /// What the node can spend, where `main` is the node's own money. Not in the journal.
+    pub node_balance: Option<Msat>,
+    /// Balances. That of `main` says nothing where `main` is the node's own money: see [`State::account`].
     pub ledger: Ledger,
     /// Connections ever made.
     pub connections: BTreeMap<ConnectionId, Connection>,
@@ -177,9 +217,17 @@ pub struct State {
     pub invoices: BTreeMap<PaymentHash, OpenInvoice>,
     /// The same by their end.
     pub(in crate::wallet::money) by_expiry: BTreeSet<(u64, PaymentHash)>,
+    /// Hold invoices that are neither open nor over.
+    pub holds: BTreeMap<PaymentHash, Hold>,
     pub(in crate::wallet::money) making: BTreeMap<RequestKey, Making>,
     /// Last sequence number of the journal.
     pub seq: u64,
+    /// Payment requests made before this moment (unix seconds) are refused.
+    pub refused_before_s: u64,
+    /// The clock jumped: the last moment that is believed, unix ms.
+    pub frozen_at_ms: Option<u64>,
+    /// Latest time of a record, unix ms.
+    pub latest_ms: u64,
     /// Safe mode: why nothing is paid.
     pub halted: Option<String>,
     /// For the shell.
@@ -195,14 +243,20 @@ impl State {
         Self {
             limits,
             network,
-            refuses_second,
+            can: Capabilities { refuses_second, ..Capabilities::default() },
+            node: String::new(),
+            node_balance: None,
             ledger: Ledger::default(),
             connections: BTreeMap::new(),
             open: BTreeMap::new(),
             invoices: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
+            holds: BTreeMap::new(),
             making: BTreeMap::new(),
             seq: 0,
+            refused_before_s: 0,
+            frozen_at_ms: None,
+            latest_ms: 0,
             halted: None,
             touched: Touched::default(),
             #[cfg(test)]
@@ -263,6 +317,36 @@ impl State {
             }
             self.close_invoice(&hash);
         }
+    }
+
+    /// An account as it can be used. Where `main` is the node's own money it has the node's balance less what the other accounts
+    /// own, and never more than the node has. What is held for payments under way is left out twice there, since a node that pays
+    /// has no longer got it: too little is shown for a moment rather than too much.
+    pub fn account(&self, id: AccountId) -> Option<AccountView> {
+        let mut view = self.ledger.account(id)?;
+        if id == AccountId::MAIN && self.can.node_balance {
+            let node_msat = i128::from(self.node_balance.unwrap_or(Msat::ZERO).get());
+            view.balance_msat = node_msat.min(node_msat - self.ledger.isolated_msat());
+        }
+        Some(view)
+    }
+
+    /// What an account can spend; `None` if there is no such account.
+    pub fn spendable(&self, id: AccountId) -> Option<Msat> {
+        self.account(id).map(|view| view.spendable())
+    }
+
+    /// Takes over what the node says that it has.
+    pub fn set_node_balance(&mut self, balance: Option<Msat>) {
+        if self.can.node_balance && self.node_balance != balance {
+            self.node_balance = balance;
+            self.touched.accounts.insert(AccountId::MAIN);
+        }
+    }
+
+    /// The moment whose budget period counts: a clock that jumped renews nothing.
+    pub fn budget_ms(&self, at_ms: u64) -> u64 {
+        self.frozen_at_ms.unwrap_or(at_ms)
     }
 
     /// Takes an invoice out of those that can be paid.

@@ -1,7 +1,8 @@
 //! Who waits for the money thread, and how each kind is told.
 
 use super::super::payment::{OwnerDone, Reply};
-use super::super::types::{AccountId, ErrorCode, On, OwnerError, PayReply, Refusal, Transaction};
+use super::super::types::{AccountId, ErrorCode, On, OwnerError, PayReply, Reconciled, Refusal, Transaction};
+use crate::wallet::backend::Ack;
 
 /// Somebody who waits.
 pub(super) enum Caller {
@@ -9,6 +10,10 @@ pub(super) enum Caller {
     Invoice(On<Result<Transaction, Refusal>>),
     Account(On<Result<AccountId, OwnerError>>),
     Owner(On<Result<(), OwnerError>>),
+    Hold(On<Result<(), Refusal>>),
+    Reconcile(On<Result<Reconciled, OwnerError>>),
+    /// A back end that moves its cursor when its report is on disk. Dropped otherwise.
+    Report(Ack),
 }
 
 impl Caller {
@@ -19,6 +24,9 @@ impl Caller {
             Self::Invoice(on) => on(Err(Refusal::new(ErrorCode::Internal, "the wallet's journal could not be written"))),
             Self::Account(on) => on(Err(OwnerError::Failed)),
             Self::Owner(on) => on(Err(OwnerError::Failed)),
+            Self::Reconcile(on) => on(Err(OwnerError::Failed)),
+            Self::Hold(on) => on(Err(Refusal::new(ErrorCode::Internal, "the wallet's journal could not be written"))),
+            Self::Report(ack) => drop(ack),
         }
     }
 
@@ -29,8 +37,15 @@ impl Caller {
             (Self::Invoice(on), Reply::Invoice(made)) => on(made.map(|made| *made)),
             (Self::Account(on), Reply::Owner(done)) => on(done.and_then(|done| match done {
                 OwnerDone::Account(id) => Ok(id),
-                OwnerDone::Done => Err(OwnerError::Failed),
+                OwnerDone::Done | OwnerDone::Reconciled(_) => Err(OwnerError::Failed),
             })),
+            (Self::Reconcile(on), Reply::Owner(done)) => on(done.and_then(|done| match done {
+                OwnerDone::Reconciled(reconciled) => Ok(reconciled),
+                OwnerDone::Done | OwnerDone::Account(_) => Err(OwnerError::Failed),
+            })),
+            (Self::Hold(on), Reply::Hold(done)) => on(done),
+            (Self::Report(ack), Reply::Noted(true)) => ack(),
+            (Self::Report(ack), _) => drop(ack),
             (Self::Owner(on), Reply::Owner(done)) => on(done.map(|_| ())),
             // A reply of another kind cannot be: the core answers a token with what was asked. Failing is the safe reading.
             (caller, _) => caller.fail(),

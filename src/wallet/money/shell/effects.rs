@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::super::payment::Effect;
-use super::super::record::{Entry, Invoice, Record};
+use super::super::record::{Entry, Invoice, Record, Word};
 use super::super::turn::{Act, After, answers};
 use super::super::types::{KnownAnswer, RequestRef};
-use super::history::settled;
+use super::history::{held, settled};
 use super::worker::Worker;
 use super::{Message, Shared};
 use crate::protocol::event::Event;
@@ -54,6 +54,9 @@ impl Worker {
         for settled in settled(entry).into_iter().flatten() {
             self.signer.settled(&settled);
         }
+        if let Some(held) = held(entry) {
+            self.signer.held(&held);
+        }
         if let Record::Invoice(invoice) = &entry.record {
             self.shared.view.remember_invoice(as_read(invoice, self.state.network));
         }
@@ -77,6 +80,21 @@ impl Worker {
                     drop(queue.send(Message::InvoiceMade(key, made.map_err(|error| error.0))));
                 };
                 self.backend.make_invoice(order, Box::new(done));
+            }
+            Effect::MakeHoldInvoice { key, order } => {
+                let done = move |made: Result<_, BackendError>| {
+                    drop(queue.send(Message::InvoiceMade(key, made.map_err(|error| error.0))));
+                };
+                self.backend.make_hold_invoice(order, Box::new(done));
+            }
+            Effect::TellHold { hash, word } => {
+                let done = move |done: Result<(), BackendError>| {
+                    drop(queue.send(Message::HoldTold(hash, word, done.map_err(|error| error.0))));
+                };
+                match word {
+                    Word::Settle(preimage) => self.backend.settle_hold(preimage, Box::new(done)),
+                    Word::Cancel => self.backend.cancel_hold(hash, Box::new(done)),
+                }
             }
             Effect::Republish(request, bytes) => {
                 if let Some(event) = Event::from_bytes(Bytes::from(bytes)) {

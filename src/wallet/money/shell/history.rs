@@ -44,8 +44,17 @@ pub(super) fn held_since(shelf: &Shelf, since_s: u64) -> Result<Vec<Held>, RowsE
 }
 
 /// The news that a record is: a hold invoice was paid.
-pub(super) fn held(_entry: &Entry) -> Option<Held> {
-    None
+pub(super) fn held(entry: &Entry) -> Option<Held> {
+    let Record::Accepted(accepted) = &entry.record else { return None };
+    Some(Held {
+        seq: entry.seq,
+        at_s: entry.at_ms / 1_000,
+        account: accepted.payee.account,
+        connection: accepted.payee.connection,
+        hash: accepted.hash,
+        expires_at_s: accepted.expires_at_s,
+        settle_deadline: accepted.settle_deadline,
+    })
 }
 
 /// Walks back from the end of the journal to the moment.

@@ -18,10 +18,12 @@ use parking_lot::Mutex;
 use super::OpenError;
 use super::journal::Shelf;
 use super::payment::{Limits, RequestRow, RowsError};
+use super::record::Word;
 use super::rows;
 use super::types::{
     AccountId, AnswerSigner, ConnectionId, ConnectionRow, ErrorCode, Held, InvoiceOrder, KnownAnswer, ListQuery, On, OwnerError,
-    Page, PayOrder, PayReply, PayTarget, Refusal, RequestKey, Selector, Settled, Transaction, Viewer,
+    Page, PayOrder, PayReply, PayTarget, Preimage, Reconciled, Refusal, RequestKey, RequestRef, Selector, Settled, Transaction,
+    Viewer,
 };
 use crate::base::amount::Msat;
 use crate::base::clock::Clock;
@@ -71,12 +73,16 @@ pub(super) enum Command {
     Transfer(AccountId, AccountId, Msat, On<Result<(), OwnerError>>),
     PutConnection(Box<ConnectionRow>, On<Result<(), OwnerError>>),
     Resume(ConnectionId, On<Result<(), OwnerError>>),
+    SettleHold(RequestRef, Preimage, On<Result<(), Refusal>>),
+    CancelHold(RequestRef, PaymentHash, On<Result<(), Refusal>>),
+    Reconcile(On<Result<Reconciled, OwnerError>>),
 }
 
 /// What waits for the money thread: wishes, counted and bounded, and words of the back end, of which there are never more than
 /// questions to it.
 enum Message {
     Wish(Command, Option<Result<Box<Decoded>, Refusal>>),
+    HoldTold(PaymentHash, Word, Result<(), String>),
     Sent(PaymentHash, u64, SendResult),
     Looked(PaymentHash, u64, LookupResult),
     InvoiceMade(RequestKey, Result<MadeInvoice, String>),
@@ -143,7 +149,7 @@ impl Room {
             return command.turn_away();
         }
         let invoice = match &command {
-            Command::Pay(order, _) => Some(self.read_invoice(order)),
+            Command::Pay(order, _) => self.read_invoice(order),
             _ => None,
         };
         if let Err(error) = self.queue.send(Message::Wish(command, invoice))
@@ -153,14 +159,12 @@ impl Room {
         }
     }
 
-    fn read_invoice(&self, order: &PayOrder) -> Result<Box<Decoded>, Refusal> {
-        let PayTarget::Invoice { bolt11, .. } = &order.target else {
-            return Err(Refusal::new(ErrorCode::NotImplemented, "this wallet does not pay without an invoice yet"));
-        };
+    fn read_invoice(&self, order: &PayOrder) -> Option<Result<Box<Decoded>, Refusal>> {
+        let PayTarget::Invoice { bolt11, .. } = &order.target else { return None };
         if let Some(ours) = self.view().invoice(bolt11) {
-            return Ok(Box::new(ours));
+            return Some(Ok(Box::new(ours)));
         }
-        decode(bolt11).map(Box::new).map_err(|error| Refusal::new(ErrorCode::Other, error.to_string()))
+        Some(decode(bolt11).map(Box::new).map_err(|error| Refusal::new(ErrorCode::Other, error.to_string())))
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
@@ -252,6 +256,10 @@ impl Command {
             Self::Fund(_, _, on) | Self::Transfer(_, _, _, on) | Self::PutConnection(_, on) | Self::Resume(_, on) => {
                 on(Err(OwnerError::Failed))
             }
+            Self::SettleHold(_, _, on) | Self::CancelHold(_, _, on) => {
+                on(Err(Refusal::new(ErrorCode::Internal, "the wallet's journal cannot be written; nothing was moved")));
+            }
+            Self::Reconcile(on) => on(Err(OwnerError::Failed)),
         }
     }
 
@@ -265,6 +273,8 @@ impl Command {
             Self::Fund(_, _, on) | Self::Transfer(_, _, _, on) | Self::PutConnection(_, on) | Self::Resume(_, on) => {
                 on(Err(OwnerError::Busy))
             }
+            Self::SettleHold(_, _, on) | Self::CancelHold(_, _, on) => on(Err(busy())),
+            Self::Reconcile(on) => on(Err(OwnerError::Busy)),
         }
     }
 }

@@ -3,18 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
 use super::super::budget::Spending;
-use super::super::payment::State;
+use super::super::payment::{Hold, Open, State};
+use super::super::record::Word;
 use super::super::types::{
-    ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, RequestKey, Status,
+    ALARMS_MAX, AccountId, AccountView, BudgetView, ConnectionId, ConnectionRow, KnownAnswer, OpenHold, OpenPayment, RequestKey,
+    STATUS_ROWS_MAX, Status,
 };
 use crate::base::amount::Msat;
-use crate::base::hex32::EventId;
+use crate::base::hex32::{EventId, PaymentHash};
 use crate::protocol::event::Event;
 use crate::wallet::backend::bolt11::Decoded;
 
@@ -43,6 +45,8 @@ pub(in crate::wallet::money) struct View {
     invoices: Mutex<LruCache<String, Decoded>>,
     status: Mutex<Status>,
     next_connection: AtomicU32,
+    /// The clock jumped: the moment whose budget period counts, unix ms; 0 in good times.
+    frozen_at_ms: AtomicU64,
 }
 
 impl View {
@@ -54,16 +58,21 @@ impl View {
             invoices: Mutex::new(LruCache::new(INVOICES_MAX)),
             status: Mutex::default(),
             next_connection: AtomicU32::new(0),
+            frozen_at_ms: AtomicU64::new(0),
         }
     }
 
     /// Takes over what changed. Called after a commit.
     pub(super) fn update(&self, state: &mut State) {
-        let touched = std::mem::take(&mut state.touched);
+        let mut touched = std::mem::take(&mut state.touched);
+        if state.can.node_balance && !touched.accounts.is_empty() {
+            // What the others own is what `main` does not.
+            touched.accounts.insert(AccountId::MAIN);
+        }
         if !touched.accounts.is_empty() {
             let mut accounts = self.accounts.write();
             for id in touched.accounts {
-                if let Some(view) = state.ledger.account(id) {
+                if let Some(view) = state.account(id) {
                     accounts.insert(id, view);
                 }
             }
@@ -76,6 +85,20 @@ impl View {
         status.in_flight = state.open.len();
         status.open_invoices = state.invoices.len();
         status.seq = state.seq;
+        status.clock_doubted = state.frozen_at_ms.is_some();
+        self.frozen_at_ms.store(state.frozen_at_ms.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// What is under way, by name. Not after each commit: it walks over all of it.
+    pub(super) fn show_open(&self, state: &State) {
+        let mut payments: Vec<OpenPayment> = state.open.values().map(open_payment).collect();
+        payments.sort_by_key(|payment| payment.since_s);
+        payments.truncate(STATUS_ROWS_MAX);
+        let mut holds: Vec<OpenHold> = state.holds.iter().map(|(hash, hold)| open_hold(*hash, hold)).collect();
+        holds.sort_by_key(|hold| hold.since_s);
+        holds.truncate(STATUS_ROWS_MAX);
+        let mut status = self.status.lock();
+        (status.payments, status.holds) = (payments, holds);
     }
 
     fn update_connections(&self, state: &State, touched: impl IntoIterator<Item = ConnectionId>) {
@@ -108,6 +131,7 @@ impl View {
             status.alarms.remove(0);
         }
         status.alarms.push(words.to_owned());
+        status.alarm_count = status.alarm_count.saturating_add(1);
     }
 
     pub(in crate::wallet::money) fn balance(&self, account: AccountId) -> Option<Msat> {
@@ -115,6 +139,10 @@ impl View {
     }
 
     pub(in crate::wallet::money) fn budget(&self, connection: ConnectionId, now_ms: u64) -> Option<BudgetView> {
+        let now_ms = match self.frozen_at_ms.load(Ordering::Relaxed) {
+            0 => now_ms,
+            frozen_at_ms => frozen_at_ms,
+        };
         self.connections.read().get(&connection)?.spending.view(now_ms)
     }
 
@@ -166,5 +194,27 @@ impl View {
         let suspended = |(id, connection): (&ConnectionId, &Connection)| connection.suspended.then_some(*id);
         status.suspended = self.connections.read().iter().filter_map(suspended).collect();
         status
+    }
+}
+
+fn open_payment(open: &Open) -> OpenPayment {
+    OpenPayment {
+        hash: open.intent.hash,
+        connection: open.intent.request.connection,
+        amount: open.intent.amount,
+        held: open.hold(),
+        since_s: open.at_ms / 1_000,
+        is_held_inside: open.is_inside,
+    }
+}
+
+fn open_hold(hash: PaymentHash, hold: &Hold) -> OpenHold {
+    OpenHold {
+        hash,
+        connection: hold.payee.connection,
+        amount: hold.amount,
+        since_s: hold.since_ms / 1_000,
+        settling: hold.word.map(|word| matches!(word, Word::Settle(_))),
+        settle_deadline: hold.settle_deadline,
     }
 }

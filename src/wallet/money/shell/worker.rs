@@ -13,19 +13,24 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::super::OpenError;
-use super::super::journal::{Journal, Shelf, WriteError};
-use super::super::payment::{Effect, Input, OwnerWish, State, Token};
-use super::super::record::Entry;
+use super::super::budget::check_counters;
+use super::super::clock::{ClockWatch, Word as ClockWord};
+use super::super::journal::{Damage, Journal, Shelf, WriteError};
+use super::super::payment::{Bill, Effect, Input, OwnerWish, State, Token};
+use super::super::record::{Entry, Word};
 use super::super::recover;
 use super::super::turn::{Pages, answers, turn};
-use super::super::types::{AnswerSigner, ErrorCode, Outcome, Preimage, Refusal, RequestKey, RequestRef};
+use super::super::types::{
+    AnswerSigner, ErrorCode, On, Outcome, PayOrder, PayReply, PayTarget, Preimage, Refusal, RequestKey, RequestRef,
+};
 use super::callers::Caller;
 use super::effects::{remember_answer, remember_pending};
 use super::{Command, Message, Parts, Shared};
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
 use crate::protocol::event::Event;
-use crate::wallet::backend::{Ack, Backend};
+use crate::wallet::backend::Backend;
+use crate::wallet::backend::bolt11::Decoded;
 
 /// Most wishes of one turn: bounds how long the first waits for the last.
 const TURN_MAX: usize = 512;
@@ -44,13 +49,18 @@ pub(super) struct Worker {
     pub(super) callers: HashMap<Token, Caller>,
     next_token: u64,
     pub(super) questions: usize,
-    acks: Vec<Ack>,
     preimages: Secret<[u8; 32]>,
+    keysends: Secret<[u8; 32]>,
     clock: Clock,
     pub(super) signer: Arc<dyn AnswerSigner>,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) on_fatal: Box<dyn Fn(&str) + Send + Sync>,
     ticked: Instant,
+    /// What was wrong with the journal when it was read.
+    damage: Option<Damage>,
+    clock_watch: ClockWatch,
+    /// What the core has not heard of the clock yet.
+    clock_word: Option<ClockWord>,
 }
 
 impl Worker {
@@ -61,16 +71,21 @@ impl Worker {
         inbox: Receiver<Message>,
     ) -> Result<Self, OpenError> {
         let info = parts.backend.info();
-        let mut state = State::new(parts.limits, info.network, parts.backend.capabilities().refuses_second);
+        let can = parts.backend.capabilities();
+        let mut state = State::new(parts.limits, info.network, can.refuses_second);
+        (state.can, state.node) = (can, info.pubkey.clone());
         let view = Arc::clone(&shared);
         let mut each = |entry: &Entry| remember(&view, entry);
         let found = Journal::open(&parts.dir, &parts.database, &info.pubkey, &mut state, &mut each)?;
-        state.halted = found.damage.map(|damage| {
-            format!("{damage}. Nothing is paid and nothing is written; keep a copy of the data directory before trying anything")
-        });
-        let mut preimages = [0; 32];
-        // 32 bytes are a possible length for HKDF-SHA256; it cannot refuse.
-        let _ = Hkdf::<Sha256>::new(None, parts.seed.expose()).expand(b"hearth invoice preimages", &mut preimages);
+        let mut damage = found.damage;
+        if damage.is_none()
+            && let Some(words) = check_counters(&state, &found.journal)?
+        {
+            damage = Some(Damage { words, is_broken: false, lost: Some(0) });
+        }
+        state.halted = damage.as_ref().map(safe_mode);
+        let (wall, steady) = (parts.clock.now_ms(), parts.clock.steady_ms());
+        let (clock_watch, clock_word) = ClockWatch::new(wall, steady, state.latest_ms, state.frozen_at_ms.is_some());
         let mut worker = Self {
             state,
             journal: found.journal,
@@ -80,13 +95,16 @@ impl Worker {
             callers: HashMap::new(),
             next_token: 0,
             questions: 0,
-            acks: Vec::new(),
-            preimages: Secret::new(preimages),
+            preimages: secret(&parts.seed, b"hearth invoice preimages"),
+            keysends: secret(&parts.seed, b"hearth keysend preimages"),
             clock: parts.clock,
             signer: parts.signer,
             backend: parts.backend,
             on_fatal: parts.on_fatal,
             ticked: Instant::now(),
+            damage,
+            clock_watch,
+            clock_word,
         };
         worker.begin(&info.pubkey)?;
         Ok(worker)
@@ -110,7 +128,9 @@ impl Worker {
             tracing::error!(reason = %why, "wallet is in safe mode");
             self.shared.view.alarm(&format!("safe mode: {why}"));
         }
+        self.state.set_node_balance(self.backend.node_balance());
         self.shared.view.update(&mut self.state);
+        self.shared.view.show_open(&self.state);
         Ok(())
     }
 
@@ -202,24 +222,17 @@ impl Worker {
                 Input::Looked { hash, attempt, result }
             }
             Message::InvoiceMade(key, made) => Input::InvoiceMade { key, made },
-            Message::Incoming(incoming, ack) => {
-                self.acks.push(ack);
-                Input::Incoming(incoming)
-            }
+            Message::Incoming(incoming, ack) => Input::Incoming { incoming, token: self.token(Caller::Report(ack)) },
+            Message::HoldTold(hash, word, result) => Input::HoldTold { hash, word, result },
             Message::Close => return None,
         })
     }
 
-    fn wish(&mut self, command: Command, invoice: Option<Result<Box<super::Decoded>, Refusal>>) -> Input {
+    fn wish(&mut self, command: Command, invoice: Option<Result<Box<Decoded>, Refusal>>) -> Input {
         let (wish, caller) = match command {
-            Command::Pay(order, on) => {
-                let token = self.token(Caller::Pay(on));
-                let ready = self.backend.ready().map_err(|error| error.0);
-                let unread = || Err(Refusal::new(ErrorCode::Other, "the invoice was not read"));
-                return Input::Pay { order: Box::new(order), invoice: invoice.unwrap_or_else(unread), ready, token };
-            }
+            Command::Pay(order, on) => return self.pay_wish(order, invoice, on),
             Command::MakeInvoice(order, on) => {
-                let preimage = self.preimage(&order.request.key);
+                let preimage = follow(&self.preimages, &order.request.key);
                 return Input::MakeInvoice { order: Box::new(order), preimage, token: self.token(Caller::Invoice(on)) };
             }
             Command::CreateAccount(name, on) => (OwnerWish::CreateAccount(name), Caller::Account(on)),
@@ -227,8 +240,29 @@ impl Worker {
             Command::Transfer(from, to, amount, on) => (OwnerWish::Move(from, to, amount), Caller::Owner(on)),
             Command::PutConnection(row, on) => (OwnerWish::PutConnection(row), Caller::Owner(on)),
             Command::Resume(connection, on) => (OwnerWish::Resume(connection), Caller::Owner(on)),
+            Command::Reconcile(on) => (OwnerWish::Reconcile { found: Ok(None) }, Caller::Reconcile(on)),
+            Command::SettleHold(request, preimage, on) => {
+                let token = self.token(Caller::Hold(on));
+                return Input::Hold { request, hash: preimage.hash(), word: Word::Settle(preimage), token };
+            }
+            Command::CancelHold(request, hash, on) => {
+                return Input::Hold { request, hash, word: Word::Cancel, token: self.token(Caller::Hold(on)) };
+            }
         };
         Input::Owner { wish, token: self.token(caller) }
+    }
+
+    fn pay_wish(&mut self, order: PayOrder, invoice: Option<Result<Box<Decoded>, Refusal>>, on: On<PayReply>) -> Input {
+        let token = self.token(Caller::Pay(on));
+        let ready = self.backend.ready().map_err(|error| error.0);
+        let bill = match (&order.target, invoice) {
+            (PayTarget::Keysend { preimage, .. }, _) => {
+                Ok(Bill::Keysend(preimage.unwrap_or_else(|| follow(&self.keysends, &order.request.key))))
+            }
+            (PayTarget::Invoice { .. }, Some(invoice)) => invoice.map(Bill::Invoice),
+            (PayTarget::Invoice { .. }, None) => Err(Refusal::new(ErrorCode::Other, "the invoice was not read")),
+        };
+        Input::Pay { order: Box::new(order), bill, ready, token }
     }
 
     fn token(&mut self, caller: Caller) -> Token {
@@ -238,38 +272,74 @@ impl Worker {
         token
     }
 
-    /// The same request has the same preimage, before a crash and after.
-    fn preimage(&self, key: &RequestKey) -> Preimage {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(self.preimages.expose())
-            .unwrap_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()));
-        mac.update(&key.event.0);
-        mac.update(&key.item.to_be_bytes());
-        Preimage(mac.finalize().into_bytes().into())
-    }
-
     /// One turn. `false`: the disk failed.
-    fn turn(&mut self, inputs: Vec<Input>) -> bool {
+    fn turn(&mut self, mut inputs: Vec<Input>) -> bool {
         let now_ms = self.clock.now_ms();
-        let tick = (self.ticked.elapsed() >= TICK).then_some(Input::Tick);
-        if tick.is_some() {
+        let is_tick = self.ticked.elapsed() >= TICK;
+        if is_tick {
             self.ticked = Instant::now();
+            if let Err(error) = self.journal.check() {
+                return self.fail(&error.to_string());
+            }
         }
+        if let Err(error) = self.prepare(&mut inputs) {
+            return self.fail(&error.to_string());
+        }
+        self.state.set_node_balance(self.backend.node_balance());
         let signer = Arc::clone(&self.signer);
         let pen = move |request: &RequestRef, outcome: &Outcome, now_s| {
             signer.answer(request, outcome, now_s).map(|event| event.bytes().to_vec())
         };
-        let inputs = inputs.into_iter().chain(tick);
+        let clock = self.look_at_clock(now_ms);
+        let inputs = clock.into_iter().chain(inputs).chain(is_tick.then_some(Input::Tick));
         let after = match turn(&mut self.state, &mut self.journal, &pen, inputs, now_ms) {
             Ok(after) => after,
             Err(error) => return self.fail(&error.to_string()),
         };
         self.shared.view.update(&mut self.state);
-        let acks = std::mem::take(&mut self.acks);
-        if self.state.halted.is_none() {
-            acks.into_iter().for_each(|ack| ack());
+        if is_tick {
+            self.shared.view.show_open(&self.state);
         }
         self.perform(after);
         true
+    }
+
+    /// What the core has to hear of the clock. Looked at in every turn, so at least twice a second.
+    fn look_at_clock(&mut self, now_ms: u64) -> Option<Input> {
+        let word = self.clock_watch.look(now_ms, self.clock.steady_ms());
+        Some(match self.clock_word.take().or(word)? {
+            ClockWord::Doubted(frozen_at_ms) => Input::Clock { frozen_at_ms: Some(frozen_at_ms) },
+            ClockWord::Believed => Input::Clock { frozen_at_ms: None },
+        })
+    }
+
+    /// A wish to leave safe mode needs to know what is wrong with the journal, and rows that can be relied upon.
+    fn prepare(&mut self, inputs: &mut [Input]) -> Result<(), WriteError> {
+        for input in inputs {
+            let Input::Owner { wish: OwnerWish::Reconcile { found }, .. } = input else { continue };
+            if self.state.halted.is_none() {
+                continue;
+            }
+            *found = match self.damage.take_if(|damage| !damage.is_broken) {
+                Some(damage) => {
+                    self.journal.begin_anew()?;
+                    Ok(damage.lost)
+                }
+                None => Err(self.no_way_out()),
+            };
+        }
+        Ok(())
+    }
+
+    fn no_way_out(&self) -> String {
+        match &self.damage {
+            Some(damage) => format!(
+                "{}: nothing can be built on such a journal. Put back a whole copy of the data directory, start hearth and \
+                 reconcile that",
+                damage.words
+            ),
+            None => "a rule was broken while hearth ran; start it again, so that the journal is read anew".to_owned(),
+        }
     }
 
     /// The room is closed: what could be done was done.
@@ -278,6 +348,32 @@ impl Worker {
             tracing::warn!(%error, "the wallet's database was not flushed; the next start reads its log");
         }
     }
+}
+
+fn safe_mode(damage: &Damage) -> String {
+    let what = if damage.is_broken {
+        "put back a whole copy of it"
+    } else {
+        "if it is the right one, `hearth wallet reconcile` makes it count from here on"
+    };
+    format!("{}. Nothing is paid and nothing is written. Keep a copy of the data directory; {what}", damage.words)
+}
+
+/// The same request has the same preimage, before a crash and after.
+fn follow(secret: &Secret<[u8; 32]>, key: &RequestKey) -> Preimage {
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.expose())
+        .unwrap_or_else(|_| <Hmac<Sha256> as Mac>::new(&Default::default()));
+    mac.update(&key.event.0);
+    mac.update(&key.item.to_be_bytes());
+    Preimage(mac.finalize().into_bytes().into())
+}
+
+/// The secret from which preimages of one kind follow.
+fn secret(seed: &Secret<[u8; 32]>, label: &[u8]) -> Secret<[u8; 32]> {
+    let mut secret = [0; 32];
+    // 32 bytes are a possible length for HKDF-SHA256; it cannot refuse.
+    let _ = Hkdf::<Sha256>::new(None, seed.expose()).expand(label, &mut secret);
+    Secret::new(secret)
 }
 
 /// What a journal says of requests, for quick repeats.

@@ -1,6 +1,6 @@
 //! The core, one rule a test.
 
-use super::super::payment::{Effect, Input, OwnerWish, Reply};
+use super::super::payment::{Bill, Effect, Input, OwnerWish, Reply};
 use super::super::record::Record;
 use super::super::types::*;
 use super::support::*;
@@ -225,7 +225,7 @@ fn never_heard_of_it_gives_the_money_back_only_when_nothing_can_be_paid_any_more
 fn an_intent_that_was_perhaps_never_sent_is_driven_again_only_where_that_is_safe() {
     for (refuses_second, valid, driven) in [(true, true, 1), (false, true, 0), (true, false, 0)] {
         let mut core = Core::with(&[(RICH, None)]);
-        core.state.refuses_second = refuses_second;
+        core.state.can.refuses_second = refuses_second;
         let first = core.pay(request(0, 1), foreign(1, Some(5_000)), None).0;
         let effects = core.restart();
         assert!(matches!(&effects[..], [Effect::Lookup(_)]));
@@ -299,7 +299,7 @@ fn requests_that_expired_on_the_way_or_have_no_connection_leave_no_trace() {
     let token = core.token();
     let not_ready = Input::Pay {
         order: Box::new(order(request(0, 3), &foreign(1, Some(5_000)), None)),
-        invoice: Ok(Box::new(foreign(1, Some(5_000)))),
+        bill: Ok(Bill::Invoice(Box::new(foreign(1, Some(5_000))))),
         ready: Err("the node cannot be reached".to_owned()),
         token,
     };

@@ -7,7 +7,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::super::memory::MemoryRows;
-use super::super::payment::{Effect, Input, InvoiceRow, PaymentRow, Reply, RequestRow, Rows, RowsError, State, Token, step};
+use super::super::payment::{
+    Bill, Effect, Input, InvoiceRow, PaymentRow, Reply, RequestRow, Rows, RowsError, State, Token, step,
+};
 use super::super::record::{Answered, Book, Ending, Entry, Record};
 use super::super::types::*;
 use super::support::*;
@@ -99,7 +101,7 @@ impl World {
         }
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         let refuses_second = dice.random();
-        core.state.refuses_second = refuses_second;
+        core.state.can.refuses_second = refuses_second;
         let committed = core.rows.entries().len();
         Self {
             dice,
@@ -293,7 +295,7 @@ impl World {
         }
         match self.mistake {
             Some(Mistake::HoldsReleasedAtRestart) => state.open.clear(),
-            Some(Mistake::SecondPaymentAfterRestart) => state.refuses_second = true,
+            Some(Mistake::SecondPaymentAfterRestart) => state.can.refuses_second = true,
             _ => {}
         }
         self.rows = MemoryRows::new(entries);
@@ -328,7 +330,7 @@ impl World {
         }
         let token = Token(self.number);
         self.tokens.insert(token, order.request.key);
-        self.step(Input::Pay { order: Box::new(order), invoice: Ok(Box::new(invoice)), ready: Ok(()), token });
+        self.step(Input::Pay { order: Box::new(order), bill: Ok(Bill::Invoice(Box::new(invoice))), ready: Ok(()), token });
     }
 
     fn make_invoice(&mut self) {

@@ -3,6 +3,9 @@
 mod amounts;
 mod core;
 mod crashes;
+mod holds;
+mod keysends;
 mod records;
 mod room;
+mod standing;
 mod support;

@@ -9,6 +9,7 @@ use super::super::types::*;
 use super::support::*;
 use crate::base::amount::Msat;
 use crate::base::hex32::Hex32;
+use crate::wallet::backend::SendTarget;
 
 struct Dice(ChaCha8Rng);
 
@@ -79,7 +80,7 @@ impl Dice {
             hash: self.hash(),
             bolt11: self.text(),
             amount: self.maybe(Self::amount),
-            preimage: Preimage(self.0.random()),
+            preimage: self.maybe(|dice| Preimage(dice.0.random())),
             expires_at_s: self.0.random(),
             description: self.maybe(Self::text),
             description_hash: self.maybe(Self::hash),
@@ -87,13 +88,36 @@ impl Dice {
         }
     }
 
+    fn target(&mut self) -> SendTarget {
+        if self.0.random() {
+            return SendTarget::Invoice { bolt11: self.text(), has_amount: self.0.random() };
+        }
+        let count = self.0.random_range(0..4);
+        let records = (0..count).map(|_| TlvRecord { kind: self.0.random(), value: self.text().into_bytes() }).collect();
+        SendTarget::Keysend { payee: self.text(), preimage: Preimage(self.0.random()), records }
+    }
+
+    fn accepted(&mut self) -> Accepted {
+        Accepted {
+            hash: self.hash(),
+            payee: self.payee(),
+            amount: self.amount(),
+            payer: self.maybe(|dice| dice.0.random()),
+            expires_at_s: self.0.random(),
+            settle_deadline: self.maybe(|dice| dice.0.random()),
+        }
+    }
+
+    fn word(&mut self) -> Word {
+        if self.0.random() { Word::Cancel } else { Word::Settle(Preimage(self.0.random())) }
+    }
+
     fn intent(&mut self) -> Intent {
         Intent {
             request: self.request(),
             account: AccountId(self.0.random()),
             hash: self.hash(),
-            bolt11: self.text(),
-            invoice_has_amount: self.0.random(),
+            target: self.target(),
             amount: self.amount(),
             fee_max: self.amount(),
             invoice_expires_at_s: self.0.random(),
@@ -132,7 +156,7 @@ impl Dice {
     }
 
     fn record(&mut self) -> Record {
-        match self.0.random_range(0..13) {
+        match self.0.random_range(0..18) {
             0 => Record::Genesis { node: self.text() },
             1 => Record::Account { id: AccountId(self.0.random()), name: self.text() },
             2 => {
@@ -146,8 +170,19 @@ impl Dice {
             7 => Record::Attach { request: self.request(), hash: self.hash() },
             8 => Record::Done(Box::new(self.done())),
             9 => Record::Answer { answered: self.answered(), outcome: self.outcome() },
-            10 => Record::Received { hash: self.hash(), payee: self.payee(), amount: self.amount(), postings: self.postings() },
+            10 => Record::Received {
+                hash: self.hash(),
+                payee: self.payee(),
+                amount: self.amount(),
+                preimage: self.maybe(|dice| Preimage(dice.0.random())),
+                postings: self.postings(),
+            },
             11 => Record::Suspend { connection: ConnectionId(self.0.random()), reason: self.text() },
+            12 => Record::Accepted(self.accepted()),
+            13 => Record::Decided { hash: self.hash(), payee: self.payee(), word: self.word(), reason: self.text() },
+            14 => Record::Canceled { hash: self.hash(), payee: self.payee(), reason: self.text() },
+            15 => Record::Reconciled { why: self.text(), lost: self.maybe(|dice| dice.0.random()), refused_before_s: 5 },
+            16 => Record::Clock { frozen_at_ms: self.maybe(|dice| dice.0.random()) },
             _ => Record::Resume { connection: ConnectionId(self.0.random()) },
         }
     }
@@ -207,7 +242,7 @@ fn random_bytes_are_no_record_and_break_nothing() {
         let length = dice.0.random_range(0..300);
         let mut bytes: Vec<u8> = (0..length).map(|_| dice.0.random()).collect();
         if length > 2 {
-            (bytes[0], bytes[1]) = (1, bytes[1] % 14);
+            (bytes[0], bytes[1]) = (1, bytes[1] % 22);
         }
         if let Some((entry, before)) = decode(1, &bytes) {
             assert_eq!(encode(&entry, &before), bytes, "two texts of one record");

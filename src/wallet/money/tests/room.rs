@@ -18,12 +18,21 @@ use crate::kv;
 use crate::protocol::event::{Draft, Event, EventLimits};
 use crate::wallet::backend::embedded::{self, Embedded};
 use crate::wallet::backend::{
-    Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult,
+    Answer, Backend, BackendError, Capabilities, Incoming, IncomingState, Info, LookupOrder, LookupResult, MadeInvoice,
+    NewHoldInvoice, NewInvoice, Report, SendOrder, SendResult, SignedMessage,
 };
 
 /// Writes answers in the clear.
 struct Pen {
     published: Mutex<Sender<Event>>,
+    news: Mutex<Sender<News>>,
+}
+
+/// What the signer was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum News {
+    Settled(Settled),
+    Held(Held),
 }
 
 impl AnswerSigner for Pen {
@@ -42,6 +51,14 @@ impl AnswerSigner for Pen {
     fn publish(&self, _request: &RequestRef, answer: &Event) {
         let _ = self.published.lock().send(answer.clone());
     }
+
+    fn settled(&self, settled: &Settled) {
+        let _ = self.news.lock().send(News::Settled(*settled));
+    }
+
+    fn held(&self, held: &Held) {
+        let _ = self.news.lock().send(News::Held(*held));
+    }
 }
 
 /// The embedded back end, but what is sent stays under way until the test says what became of it.
@@ -49,6 +66,7 @@ struct Slow {
     embedded: Embedded,
     sent: Mutex<Vec<(SendOrder, Option<Answer<SendResult>>)>>,
     known: Mutex<Vec<(PaymentHash, LookupResult)>>,
+    report: Mutex<Option<Report>>,
 }
 
 impl Backend for Slow {
@@ -72,12 +90,29 @@ impl Backend for Slow {
     fn make_invoice(&self, order: NewInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
         self.embedded.make_invoice(order, done);
     }
+
+    fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
+        self.embedded.make_hold_invoice(order, done);
+    }
+
+    fn cancel_hold(&self, hash: PaymentHash, done: Answer<Result<(), BackendError>>) {
+        self.embedded.cancel_hold(hash, done);
+    }
+
+    fn sign_message(&self, message: String, done: Answer<Result<SignedMessage, BackendError>>) {
+        self.embedded.sign_message(message, done);
+    }
+
+    fn on_incoming(&self, report: Report) {
+        *self.report.lock() = Some(report);
+    }
 }
 
 /// One life of a room.
 struct Life {
     money: Money,
     published: Receiver<Event>,
+    news: Receiver<News>,
     fatal: Receiver<String>,
     faults: kv::Faults,
     clock: Clock,
@@ -86,11 +121,12 @@ struct Life {
 
 fn node(byte: u8) -> Slow {
     let embedded = Embedded::new(&Secret::new([byte; 32]), &embedded::Config::default()).unwrap();
-    Slow { embedded, sent: Mutex::default(), known: Mutex::default() }
+    Slow { embedded, sent: Mutex::default(), known: Mutex::default(), report: Mutex::default() }
 }
 
 fn try_open(dir: &Path, backend: Slow) -> Result<Life, OpenError> {
     let (publish, published) = channel();
+    let (tell, news) = channel();
     let (die, fatal) = channel();
     let die = Mutex::new(die);
     let clock = Clock::manual(START_MS);
@@ -103,11 +139,11 @@ fn try_open(dir: &Path, backend: Slow) -> Result<Life, OpenError> {
         waiting_max: WAITING_MAX,
         seed: Secret::new([7; 32]),
         clock: clock.clone(),
-        signer: Arc::new(Pen { published: Mutex::new(publish) }),
+        signer: Arc::new(Pen { published: Mutex::new(publish), news: Mutex::new(tell) }),
         backend: Arc::clone(&backend) as Arc<dyn Backend>,
         on_fatal: Box::new(move |words| drop(die.lock().send(words.to_owned()))),
     })?;
-    Ok(Life { money, published, fatal, faults, clock, backend })
+    Ok(Life { money, published, news, fatal, faults, clock, backend })
 }
 
 fn open(dir: &Path) -> Life {
@@ -426,6 +462,196 @@ fn an_anchor_one_batch_behind_is_what_a_crash_leaves() {
 fn the_journal_of_another_node_is_refused() {
     let (_dir, path) = used();
     assert!(matches!(try_open(&path, node(6)), Err(OpenError::Journal(_))));
+}
+
+/// A hold invoice of the poor account.
+fn hold_invoice(life: &Life, number: u64, preimage: Preimage) -> Transaction {
+    let hold = Some(HoldTerms { hash: preimage.hash(), min_cltv_expiry_delta: Some(40) });
+    let order = InvoiceOrder { hold, ..invoice_order(request(1, number), Some(5_000)) };
+    wait(|on| life.money.make_invoice(order, on)).unwrap()
+}
+
+#[test]
+fn a_hold_survives_the_room_and_moves_the_money_by_its_makers_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = two(dir.path());
+    let preimage = Preimage([9; 32]);
+    let invoice = hold_invoice(&life, 100, preimage);
+    assert_eq!(life.pay(0, 1, invoice.invoice.as_ref().unwrap()), PayReply::Durable);
+    let News::Held(held) = life.news.recv_timeout(Duration::from_secs(20)).unwrap() else { panic!("something else") };
+    assert_eq!((held.hash, held.connection, held.settle_deadline), (preimage.hash(), ConnectionId(1), None));
+    assert_eq!(life.money.held_since(START_MS / 1_000).unwrap(), [held]);
+    assert_eq!((life.balances(), life.money.settled_since(0).unwrap()), ((995_000, 0), Vec::new()));
+    drop(life);
+    let life = open(dir.path());
+    assert_eq!((life.balances(), life.money.held_since(0).unwrap()), ((995_000, 0), vec![held]));
+    let seen = life.money.lookup(Viewer::Connection(ConnectionId(1)), &Selector::Hash(held.hash)).unwrap().unwrap();
+    assert_eq!((seen.state, seen.preimage), (TransactionState::Accepted, None));
+    let status = life.money.status();
+    assert_eq!((status.payments.len(), status.holds.len(), status.payments[0].is_held_inside), (1, 1, true));
+    let stranger = wait(|on| life.money.settle_hold(request(0, 7), preimage, on));
+    assert_eq!(stranger.unwrap_err().code, ErrorCode::NotFound);
+    wait(|on| life.money.settle_hold(request(1, 7), preimage, on)).unwrap();
+    assert!(life.published().json().contains(&preimage.to_hex()));
+    let told: Vec<News> = (0..2).map(|_| life.news.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
+    let settled = life.money.settled_since(START_MS / 1_000).unwrap();
+    let directions: Vec<Direction> = settled.iter().map(|one| one.direction).collect();
+    assert_eq!(directions, [Direction::Incoming, Direction::Outgoing]);
+    assert!(settled.iter().all(|one| told.contains(&News::Settled(*one)) && one.seq == settled[0].seq));
+    assert_eq!((life.balances(), life.money.settled_since(START_MS / 1_000 + 1).unwrap()), ((995_000, 5_000), Vec::new()));
+    // One that nobody has paid is cancelled at the back end too.
+    let other = Preimage([8; 32]);
+    hold_invoice(&life, 101, other);
+    wait(|on| life.money.cancel_hold(request(1, 8), other.hash(), on)).unwrap();
+    let seen = life.money.lookup(Viewer::Owner, &Selector::Hash(other.hash())).unwrap().unwrap();
+    assert_eq!(seen.state, TransactionState::Failed);
+    drop(life);
+    assert_eq!(open(dir.path()).balances(), (995_000, 5_000));
+}
+
+#[test]
+fn a_report_is_acknowledged_when_it_is_on_the_disk_and_only_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = two(dir.path());
+    let invoice = life.make(1, 100, Some(5_000));
+    let incoming = |amount: u64| Incoming {
+        hash: invoice.payment_hash,
+        amount: msat(amount),
+        state: IncomingState::Settled { preimage: None },
+    };
+    let report = |incoming: Incoming| {
+        let (acked, acks) = channel();
+        let report = life.backend.report.lock();
+        (report.as_ref().unwrap())(incoming, Box::new(move || acked.send(()).unwrap_or_default()));
+        acks
+    };
+    report(incoming(5_000)).recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(life.balances().1, 5_000);
+    report(incoming(5_000)).recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(life.balances().1, 5_000);
+    let second = life.make(1, 101, Some(7_000));
+    life.faults.fail_after(0);
+    let lost = Incoming { hash: second.payment_hash, ..incoming(7_000) };
+    assert!(report(lost).recv_timeout(Duration::from_secs(20)).is_err(), "dropped without a call");
+}
+
+#[test]
+fn everything_there_ever_was_is_exported_oldest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = two(dir.path());
+    for number in 0..5 {
+        life.clock.set_ms(START_MS + number * 1_000);
+        let invoice = life.make(1, 100 + number, Some(1_000 + number));
+        life.pay(0, number, &invoice.invoice.unwrap());
+    }
+    let exported = |account| {
+        let mut all = Vec::new();
+        life.money
+            .export(account, &mut |one| {
+                all.push(one);
+                true
+            })
+            .unwrap();
+        all
+    };
+    let all = exported(None);
+    assert!(all.len() == 10 && all.is_sorted_by_key(|one| one.seq));
+    let paid: Vec<u64> = exported(Some(AccountId(1))).iter().map(|one| one.amount.get()).collect();
+    assert_eq!(paid, [1_000, 1_001, 1_002, 1_003, 1_004]);
+    let mut count = 0;
+    life.money
+        .export(None, &mut |_| {
+            count += 1;
+            count < 3
+        })
+        .unwrap();
+    assert_eq!(count, 3);
+    let signed = wait(|on| life.money.sign_message("hello".to_owned(), on)).unwrap();
+    assert_eq!((signed.message.as_str(), signed.signature.len()), ("hello", 104));
+}
+
+#[test]
+fn an_anchor_that_is_many_batches_behind_is_what_a_power_cut_leaves() {
+    let (_dir, path) = used();
+    let before = std::fs::read(path.join("ANCHOR")).unwrap();
+    let life = open(&path);
+    for number in 0..30 {
+        let text = life.make(1, 500 + number, Some(1_000)).invoice.unwrap();
+        assert_eq!(life.pay(0, 700 + number, &text), PayReply::Durable);
+    }
+    let balances = life.balances();
+    drop(life);
+    std::fs::write(path.join("ANCHOR"), before).unwrap();
+    let life = open(&path);
+    assert_eq!((life.money.status().safe_mode, life.balances()), (None, balances));
+}
+
+#[test]
+fn the_owner_leads_a_wallet_that_lost_records_out_of_safe_mode() {
+    let (dir, path) = used();
+    let old = dir.path().join("old");
+    copy_dir(&path, &old);
+    let life = open(&path);
+    let text = life.make(1, 500, Some(1_000)).invoice.unwrap();
+    assert_eq!(life.pay(0, 50, &text), PayReply::Durable);
+    drop(life);
+    std::fs::copy(path.join("ANCHOR"), old.join("ANCHOR")).unwrap();
+    let life = open(&old);
+    is_safe(&life, "records are lost");
+    let seq = life.money.status().seq;
+    let done = wait(|on| life.money.reconcile(on)).unwrap();
+    assert_eq!((done.seq, done.lost, done.refused_before_s), (seq, Some(3), START_MS / 1_000 + 1));
+    assert_eq!((life.money.status().safe_mode, life.balances()), (None, (995_000, 5_000)));
+    assert!(matches!(wait(|on| life.money.reconcile(on)), Err(OwnerError::CannotReconcile(_))));
+    // A request from before may have been paid in what was lost; one from after is paid.
+    let (text, _) = foreign(1);
+    assert!(matches!(life.pay(0, 60, &text), PayReply::Refused(refusal) if refusal.message.contains("was restored")));
+    life.clock.set_ms(START_MS + 2_000);
+    let ours = life.make(1, 600, Some(2_000)).invoice.unwrap();
+    let mut order = pay_order(0, 61, &ours);
+    order.request.created_at_s = START_MS / 1_000 + 1;
+    assert_eq!(wait(|on| life.money.pay(order, on)), PayReply::Durable);
+    assert_eq!(life.balances(), (993_000, 7_000));
+    drop(life);
+    let life = open(&old);
+    assert_eq!((life.money.status().safe_mode, life.balances()), (None, (993_000, 7_000)));
+    life.clock.set_ms(START_MS + 2_000);
+    assert_eq!(life.money.list(Viewer::Connection(ConnectionId(0)), &ListQuery::default()).unwrap().transactions.len(), 6);
+}
+
+#[test]
+fn a_journal_with_a_hole_cannot_be_reconciled() {
+    let (_dir, path) = used();
+    {
+        let specs = super::super::index::FAMILIES;
+        let db = kv::Db::open(&path, &specs, &kv::Config::default()).unwrap();
+        let mut batch = kv::Batch::new();
+        batch.delete(super::super::index::JOURNAL, &5_u64.to_be_bytes());
+        db.commit(&batch, kv::Sync::Yes).unwrap();
+    }
+    let life = open(&path);
+    is_safe(&life, "record 5 of the journal is missing");
+    let refused = wait(|on| life.money.reconcile(on)).unwrap_err();
+    assert!(refused.to_string().contains("Put back a whole copy"), "{refused}");
+    assert!(life.money.status().safe_mode.is_some());
+}
+
+#[test]
+fn a_clock_that_jumps_is_told_and_believed_again_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let life = two(dir.path());
+    life.clock.jump_ms(7_200_000);
+    life.make(1, 100, Some(1));
+    let status = life.money.status();
+    assert!(status.clock_doubted && status.alarm_count == 1 && status.alarms[0].contains("the clock"), "{status:?}");
+    life.clock.set_ms(life.clock.now_ms() + 600_000);
+    life.make(1, 101, Some(1));
+    assert!(!life.money.status().clock_doubted);
+    drop(life);
+    // The next life begins two hours earlier than the journal ends.
+    let life = open(dir.path());
+    life.make(1, 102, Some(1));
+    assert!(life.money.status().clock_doubted);
 }
 
 #[test]

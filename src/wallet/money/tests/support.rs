@@ -1,7 +1,7 @@
 //! A core with rows in memory and everything around it in the hands of the test.
 
 use super::super::memory::MemoryRows;
-use super::super::payment::{Effect, Input, Limits, OwnerDone, OwnerWish, Reply, State, Token, step};
+use super::super::payment::{Bill, Effect, Input, Limits, OwnerDone, OwnerWish, Reply, State, Token, step};
 use super::super::record::{Answered, Record};
 use super::super::recover::first_records;
 use super::super::types::*;
@@ -100,7 +100,9 @@ impl Core {
 
     /// Forgets everything but the records, as a crash does after a commit.
     pub(super) fn restart(&mut self) -> Vec<Effect> {
-        let mut state = State::new(self.state.limits.clone(), Network::Regtest, self.state.refuses_second);
+        let mut state = State::new(self.state.limits.clone(), Network::Regtest, self.state.can.refuses_second);
+        (state.can, state.node) = (self.state.can, self.state.node.clone());
+        state.node_balance = self.state.node_balance;
         for entry in self.rows.entries() {
             state.apply(entry).unwrap();
         }
@@ -151,7 +153,8 @@ impl Core {
 
     pub(super) fn pay_order(&mut self, order: PayOrder, invoice: Result<Decoded, Refusal>) -> (Vec<Effect>, PayReply) {
         let token = self.token();
-        let input = Input::Pay { order: Box::new(order), invoice: invoice.map(Box::new), ready: Ok(()), token };
+        let bill = invoice.map(|invoice| Bill::Invoice(Box::new(invoice)));
+        let input = Input::Pay { order: Box::new(order), bill, ready: Ok(()), token };
         let mut effects = self.step(input);
         match effects.pop() {
             Some(Effect::Reply(of, Reply::Pay(reply))) if of == token => (effects, reply),
@@ -204,6 +207,11 @@ impl Core {
 
     pub(super) fn budget(&self, connection: u32) -> BudgetView {
         self.state.connections[&ConnectionId(connection)].spending.view(self.now_ms).unwrap()
+    }
+
+    /// Start of the present period of connection 0.
+    pub(super) fn budget_start(&self) -> u64 {
+        self.state.connections[&ConnectionId(0)].spending.since_ms()
     }
 
     pub(super) fn attempt(&self, hash: &PaymentHash) -> u64 {

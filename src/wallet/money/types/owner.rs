@@ -232,8 +232,8 @@ pub enum OwnerError {
     BadConnection(String),
     /// `main` is the node's own balance.
     #[error(
-        "this account is the Lightning node's own balance, nothing can be written into it; \
-         use `hearth wallet move main NAME AMOUNT` to give of it"
+        "money cannot be written into an account here: `main` is the Lightning node's own balance; \
+         give of it by `hearth wallet move main NAME AMOUNT`"
     )]
     NodeBalance,
     /// The wallet cannot leave safe mode, or is not in it.

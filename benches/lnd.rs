@@ -18,7 +18,7 @@
 #[path = "../tests/lightning/chain/mod.rs"]
 mod chain;
 #[path = "../tests/lightning/lnd/mod.rs"]
-#[allow(dead_code, reason = "what is not needed here is used by tests/lightning")]
+#[allow(dead_code, unused_imports, reason = "what is not needed here is used by tests/lightning")]
 mod lnd;
 #[path = "../tests/lightning/node.rs"]
 #[allow(dead_code, reason = "what is not needed here is used by tests/lightning")]

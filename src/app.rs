@@ -133,7 +133,7 @@ impl App {
         if settings.wallet.service.relays.is_empty() {
             settings.wallet.service.relays = vec![url.clone()];
         }
-        let rooms = open_rooms(&settings, &data, &keys, &ground)?;
+        let rooms = open_rooms(&settings, &data, &keys, &ground).await?;
         let socket = AdminSocket::bind(&data.admin_socket())?;
         let running = serve(settings, &data, &keys, ground, rooms, Doors { bound, socket, url: &url });
         Ok((Self { running, fatal: struck }, addresses))
@@ -148,7 +148,7 @@ struct Doors<'a> {
 }
 
 /// The store first: its lock keeps a second process away from everything else.
-fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground) -> Result<Rooms, StartError> {
+async fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground) -> Result<Rooms, StartError> {
     let on_commit = publish_to(ground.live.clone(), EventMetrics::new(&ground.registry));
     let store = Store::open(&data.events(), &settings.store, ground.clock.clone(), on_commit)?;
     let fatal = ground.fatal.clone();
@@ -163,7 +163,8 @@ fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground)
         publisher: Arc::clone(&publisher),
         clock: ground.clock.clone(),
         on_fatal: Box::new(move |words| fatal.strike(words)),
-    })?;
+    })
+    .await?;
     let policy = Policy::new(settings.limits, &settings.rates, settings.homes.clone(), settings.rules.clone());
     // A wallet that is off is still the owner's: he can look at it and change it.
     let intake: Arc<dyn Intake> =

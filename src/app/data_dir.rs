@@ -110,6 +110,7 @@ impl DataDir {
     pub fn make(&self, birth: &Birth) -> Result<Made, Problems> {
         let mut problems = Problems::default();
         let mut made = Made::default();
+        let fresh: Vec<&Path> = self.path().ancestors().take_while(|path| !path.exists()).collect();
         for directory in [self.path(), &self.keys()] {
             make_directory(directory, &mut problems);
         }
@@ -121,8 +122,8 @@ impl DataDir {
             for directory in [self.events(), self.wallet(), self.audit()] {
                 make_directory(&directory, &mut problems);
             }
-            self.sync_keys(&mut problems);
         }
+        self.sync_names(&fresh, &mut problems);
         if problems.is_empty() { Ok(made) } else { Err(problems) }
     }
 
@@ -187,7 +188,7 @@ impl DataDir {
             return Err(problems);
         }
         match keys::seal_in_place(&place, passphrase) {
-            Ok(()) => self.sync_keys(&mut problems),
+            Ok(()) => self.sync_names(&[], &mut problems),
             Err(error) => problems.add(place.path.to_string_lossy(), error.to_string()),
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -210,9 +211,14 @@ impl DataDir {
         Err(problems)
     }
 
-    fn sync_keys(&self, problems: &mut Problems) {
-        if let Err(error) = File::open(self.keys()).and_then(|keys| keys.sync_all()) {
-            problems.add(self.keys().to_string_lossy(), format!("cannot be synced: {error}"));
+    /// A directory's name is on the disk when the directory it lies in is synced. `fresh`: what was not there before.
+    fn sync_names(&self, fresh: &[&Path], problems: &mut Problems) {
+        let outer = fresh.iter().filter_map(|path| path.parent());
+        for directory in [self.keys().as_path(), self.path()].into_iter().chain(outer) {
+            let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            if let Err(error) = File::open(place).and_then(|directory| directory.sync_all()) {
+                problems.add(place.to_string_lossy(), format!("cannot be synced: {error}"));
+            }
         }
     }
 
@@ -224,6 +230,9 @@ impl DataDir {
         }
         for directory in [self.path(), &self.keys()] {
             check_private(directory, true, Keeper::Us, &mut problems);
+        }
+        if self.wallet().exists() {
+            check_private(&self.wallet(), true, Keeper::Us, &mut problems);
         }
         if !self.keys().is_dir() {
             return problems;

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{EXIT_CONFIG, complain, say};
 use crate::app::data_dir::DataDir;
 use crate::app::keys::{self, SeedPlace};
-use crate::config::resolve::KeySettings;
+use crate::config::resolve::{BackendSettings, KeySettings};
 use crate::config::{Overrides, Problems, load};
 
 /// How to print.
@@ -40,7 +40,7 @@ pub(super) fn run(args: &CheckArgs, overrides: &Overrides) -> u8 {
 /// Where the configuration does not say which data directory is meant, the one of the command line is looked at all the same.
 fn find(overrides: &Overrides) -> Findings {
     let (mut problems, data, keys) = match load(overrides) {
-        Ok(settings) => (Problems::default(), Some(settings.data), settings.keys),
+        Ok(settings) => (find_in_backend(&settings.wallet.backend), Some(settings.data), settings.keys),
         Err(problems) => (problems, overrides.data.clone(), KeySettings::default()),
     };
     let mut seed = None;
@@ -79,6 +79,17 @@ fn look_at(place: &SeedPlace, data: &DataDir, settings: &KeySettings, is_sound: 
     }
 }
 
+/// Files that a back end needs.
+fn find_in_backend(backend: &BackendSettings) -> Problems {
+    let mut problems = Problems::default();
+    if let BackendSettings::Lnd(config) = backend {
+        for (path, error) in config.problems() {
+            problems.add(path.to_string_lossy(), error.to_string());
+        }
+    }
+    problems
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -98,5 +109,25 @@ mod tests {
         let text = problems.to_string();
         assert_eq!(problems.0.len(), 2, "{text}");
         assert!(text.contains("relay.port: unknown key") && text.contains("node-key: others can reach this file"), "{text}");
+    }
+
+    #[test]
+    fn files_that_lnd_needs_are_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let macaroon = directory.path().join("hearth.macaroon");
+        fs::write(&macaroon, [2, 2, 1, 9]).unwrap();
+        fs::set_permissions(&macaroon, fs::Permissions::from_mode(0o644)).unwrap();
+        let config = directory.path().join("config.toml");
+        let cert = directory.path().join("tls.cert");
+        let text = format!(
+            "[wallet]\nbackend = \"lnd\"\n[wallet.lnd]\ncert_file = {:?}\nmacaroon_file = {:?}\n",
+            cert.to_string_lossy(),
+            macaroon.to_string_lossy()
+        );
+        fs::write(&config, text).unwrap();
+        let overrides = Overrides { config: Some(config), data: Some(directory.path().join("data")), ..Overrides::default() };
+        let problems = find(&overrides).problems.to_string();
+        assert!(problems.contains("tls.cert: cannot be read: No such file"), "{problems}");
+        assert!(problems.contains("hearth.macaroon: others can reach this file (mode 0644)"), "{problems}");
     }
 }

@@ -73,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args, overrides),
         Command::Check(args) => check::run(&args, &overrides),
         Command::Init(args) => init::run(&args, &overrides),
+        Command::Wallet(WalletCommand::TestBackend(args)) => test_backend(args, &overrides),
         Command::Wallet(command) => with_server(&overrides, async |data, out| wallet::run(command, &data, out).await),
         Command::Stats(args) => with_server(&overrides, async |data, out| stats::run(&args, &data, out).await),
         Command::Bench(workload) => bench::run(&workload),
@@ -101,6 +102,14 @@ fn with_server(
         },
     };
     block_on(async |out| command(data, out).await)
+}
+
+/// Asks the configured wallet itself, whether a server runs or not.
+fn test_backend(args: wallet::TestBackendArgs, overrides: &Overrides) -> u8 {
+    match settings(overrides) {
+        Ok(settings) => block_on(async |out| wallet::run_test_backend(args, &settings, out).await),
+        Err(code) => code,
+    }
 }
 
 /// Runs a command that talks to a server.

@@ -11,6 +11,7 @@ use crate::app::wallet::WalletError;
 use crate::app::{App, StartError, process};
 use crate::config::{Overrides, Settings};
 use crate::telemetry::log;
+use crate::wallet::backend::lnd;
 use crate::wallet::money;
 
 /// Threads of the runtime have this name. A panic there ends a task; on any other thread it ends the process.
@@ -93,6 +94,8 @@ fn serve(runtime: &Runtime, settings: Settings) -> u8 {
 fn start_code(error: &StartError) -> u8 {
     match error {
         StartError::Wallet(WalletError::Money(money::OpenError::Write(_))) => EXIT_DISK,
+        // The node may be back in a minute: whoever restarts services is to try again.
+        StartError::Wallet(WalletError::Lnd(lnd::OpenError::FirstContact { .. })) => EXIT_FAILED,
         StartError::Data(_) | StartError::Store(_) | StartError::Wallet(_) => EXIT_CONFIG,
         StartError::Bind(_) | StartError::Admin(_) | StartError::System(_) => EXIT_FAILED,
     }

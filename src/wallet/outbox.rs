@@ -103,7 +103,7 @@ pub enum Seen {
     New,
     /// It is being worked on; the answer will come.
     Pending,
-    /// It was answered. Empty if the answers were published less than a second ago. Never for a request of several items: answers
+    /// It was answered. Empty if the answers reached somebody less than a second ago. Never for a request of several items: answers
     /// to some of them say nothing of the others (see [`Outbox::item`]).
     Answered(Vec<Event>),
     /// Too many requests are being worked on.
@@ -246,7 +246,7 @@ impl Inner {
         let mut events = Vec::new();
         for answer in answers {
             if let Some(kept) = self.kept.get_mut(answer)
-                && now_ms >= kept.published_ms.saturating_add(REPEAT_INTERVAL_MS)
+                && (!kept.delivered || now_ms >= kept.published_ms.saturating_add(REPEAT_INTERVAL_MS))
             {
                 kept.published_ms = now_ms;
                 events.push(kept.event.clone());

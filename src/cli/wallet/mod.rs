@@ -7,6 +7,7 @@ mod parse;
 mod show;
 mod state;
 mod table;
+mod test_backend;
 
 use std::io::Write;
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::pb::admin::{
     ConnectionLogRequest, FundAccountRequest, ListAccountsRequest, ListConnectionsRequest, ListPaymentsRequest, MoveMoneyRequest,
     ResumeConnectionRequest, RevokeConnectionRequest, ShowConnectionRequest, WalletStateRequest,
 };
+pub(super) use test_backend::{TestBackendArgs, run as run_test_backend};
 
 /// The commands.
 #[derive(Subcommand, Debug)]
@@ -57,6 +59,8 @@ pub enum WalletCommand {
     Resume(NameArgs),
     /// Leave safe mode, after making sure that this is the right data directory
     Reconcile(ReconcileArgs),
+    /// Check the wallet behind hearth ([wallet] in the configuration); moves no money unless told to
+    TestBackend(TestBackendArgs),
 }
 
 /// How to print.
@@ -172,6 +176,8 @@ pub async fn run(command: WalletCommand, data: &Path, out: &mut (dyn Write + Sen
         WalletCommand::Status(_) | WalletCommand::Resume(_) | WalletCommand::Reconcile(_) => {
             health(command, &mut client, out).await
         }
+        // Needs no server; the caller runs it.
+        WalletCommand::TestBackend(_) => Err(CommandError::Usage("test-backend asks the wallet itself, not a server".to_owned())),
     }
 }
 

@@ -9,7 +9,7 @@ use qrcode::{EcLevel, QrCode};
 use super::{OutputArgs, parse, print_json, table};
 use crate::cli::admin_client::CommandError;
 use crate::pb::AdminConnection;
-use crate::pb::admin::{MakeConnectionReply, MakeConnectionRequest};
+use crate::pb::admin::{MakeConnectionReply, MakeConnectionRequest, WalletStateRequest};
 
 /// What to grant.
 #[derive(Args, Debug)]
@@ -86,10 +86,14 @@ pub(super) async fn run(
         deep_link: args.deep_link.unwrap_or_default(),
     };
     let reply = client.make_connection(wish).await?.into_inner();
-    if args.output.json { print_json(out, &reply) } else { print(out, &reply) }
+    if args.output.json {
+        return print_json(out, &reply);
+    }
+    let backend = client.wallet_state(WalletStateRequest {}).await?.into_inner().backend;
+    print(out, &reply, backend.is_none_or(|backend| !backend.outside))
 }
 
-fn print(out: &mut (dyn Write + Send), reply: &MakeConnectionReply) -> Result<(), CommandError> {
+fn print(out: &mut (dyn Write + Send), reply: &MakeConnectionReply, is_inside_only: bool) -> Result<(), CommandError> {
     if let Some(picture) = picture(&reply.uri) {
         writeln!(out, "{picture}")?;
     }
@@ -104,7 +108,9 @@ fn print(out: &mut (dyn Write + Send), reply: &MakeConnectionReply) -> Result<()
         return Ok(writeln!(out, "The app brings its own key, so this code holds no secret.")?);
     }
     writeln!(out, "The code is shown this once and stored nowhere. Whoever has it may do what this connection may do.")?;
-    writeln!(out, "The embedded wallet settles only inside this hearth.")?;
+    if is_inside_only {
+        writeln!(out, "This wallet settles only inside this hearth.")?;
+    }
     Ok(())
 }
 

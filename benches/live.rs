@@ -138,7 +138,7 @@ impl Storage for Canned {
         done(Appended::Stored { seq: 1 });
     }
 
-    fn scan(&self, _: Arc<[Filter]>, _: ScanLimits, _: u64) -> Result<Box<dyn Query>, Unreadable> {
+    fn scan(&self, _: Arc<[Filter]>, _: ScanLimits) -> Result<Box<dyn Query>, Unreadable> {
         Ok(Box::new(CannedQuery(self.0.clone().into_iter())))
     }
 
@@ -148,6 +148,10 @@ impl Storage for Canned {
 }
 
 impl Query for CannedQuery {
+    fn at_seq(&self) -> u64 {
+        0
+    }
+
     fn run(&mut self, _: Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         for event in self.0.by_ref() {
             if emit(event).is_break() {

@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hearth::protocol::client_message::{self, ClientMessage};
 use hearth::protocol::event::{Draft, Event, EventLimits};
 use hearth::protocol::filter::Filter;
-use hearth::protocol::verify::verify;
+use hearth::protocol::verify::{Verifier, verify};
 use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag};
 
 fn note() -> String {
@@ -39,6 +39,13 @@ fn protocol(c: &mut Criterion) {
     let draft = Draft::parse(&json).unwrap();
     group.bench_function("verify a signature", |b| {
         b.iter(|| verify(black_box(&draft.id), &draft.pubkey, &draft.sig).unwrap());
+    });
+    let verifier = Verifier::default();
+    group.bench_function("verify a signature, its key known", |b| {
+        b.iter(|| verifier.verify(black_box(&draft.id), &draft.pubkey, &draft.sig).unwrap());
+    });
+    group.bench_function("compute an id", |b| {
+        b.iter(|| black_box(&draft).computed_id());
     });
     let event = packed(&json);
     let filter: Filter = serde_json::from_str(&format!(r##"{{"kinds":[1,6],"#p":["{}"],"since":1}}"##, "a".repeat(64))).unwrap();

@@ -1,10 +1,10 @@
 //! Writing to and querying the event store.
 //!
-//! `cargo bench --bench store` measures on 200,000 events; `HEARTH_BENCH_EVENTS` sets another number. What the store costs on
+//! `cargo bench --bench store` measures on 1,000,000 events; `HEARTH_BENCH_EVENTS` sets another number. What the store costs on
 //! disk is printed once, before the queries. Queries are measured in CPU time of the reading thread, which says the same on a
 //! busy machine; writes in wall time, because they wait for the disk.
 
-#![expect(missing_docs, clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark")]
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -89,7 +89,7 @@ fn append(store: &Store, events: &[Event], window: usize) -> Duration {
 }
 
 fn run(store: &Store, filters: &Arc<[Filter]>) -> usize {
-    let mut scan = store.scan(Arc::clone(filters), ScanLimits::default(), u64::MAX).unwrap();
+    let mut scan = store.scan(Arc::clone(filters), &ScanLimits::default()).unwrap();
     let mut bytes = 0;
     let mut emit = |event: Event| {
         bytes += event.json().len();
@@ -181,7 +181,7 @@ impl Measurement for ThreadTime {
 }
 
 fn query(c: &mut Criterion<ThreadTime>) {
-    let count: usize = std::env::var("HEARTH_BENCH_EVENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(200_000);
+    let count: usize = std::env::var("HEARTH_BENCH_EVENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = open(dir.path(), &Config::default());
     let mut events = Events::new(7);

@@ -28,10 +28,10 @@ impl Storage for StoreForRelay {
         self.0.append(event, Box::new(|appended| done(outcome(appended))));
     }
 
-    fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits, at_seq: u64) -> Result<Box<dyn Query>, Unreadable> {
+    fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits) -> Result<Box<dyn Query>, Unreadable> {
         let ScanLimits { default_limit, max_limit } = limits;
         let limits = store::ScanLimits { default_limit, max_limit };
-        let scan = self.0.scan(filters, limits, at_seq).map_err(unreadable)?;
+        let scan = self.0.scan(filters, &limits).map_err(unreadable)?;
         Ok(Box::new(Scanning(scan)))
     }
 
@@ -44,6 +44,10 @@ impl Storage for StoreForRelay {
 struct Scanning(store::Scan);
 
 impl Query for Scanning {
+    fn at_seq(&self) -> u64 {
+        self.0.at_seq()
+    }
+
     fn run(&mut self, deadline: Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         self.0.run(deadline, emit).map(step).map_err(unreadable)
     }
@@ -77,6 +81,7 @@ fn outcome(appended: store::Appended) -> Appended {
         store::Appended::Deleted => Appended::Deleted,
         store::Appended::Expired => Appended::Expired,
         store::Appended::Busy => Appended::Busy,
+        store::Appended::NoRoom => Appended::NoRoom,
         // The relay never hands over an ephemeral event.
         store::Appended::Ephemeral | store::Appended::Failed => Appended::Failed,
     }

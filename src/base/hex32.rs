@@ -3,14 +3,33 @@
 //! NIP-01 writes them as 64 lower-case hex digits and nothing else: upper case, prefixes and other lengths are refused, never
 //! completed or folded.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A 32-byte identifier, shown and parsed as exactly 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Hex32(pub [u8; 32]);
+
+/// The order of the bytes, which is that of the digits. Lists of keys and ids are sorted and searched for every filter, so it is
+/// found by words and not by a call for the bytes.
+impl Ord for Hex32 {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let words = |hex: &Self| {
+            let (words, _) = hex.0.as_chunks::<8>();
+            [words[0], words[1], words[2], words[3]].map(u64::from_be_bytes)
+        };
+        words(self).cmp(&words(other))
+    }
+}
+
+impl PartialOrd for Hex32 {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// The id of an event: SHA-256 of its canonical form (NIP-01).
 pub type EventId = Hex32;
@@ -157,6 +176,21 @@ mod tests {
         assert_eq!(Hex32::parse(good).unwrap().to_string(), good);
         for bad in [&good[..63], &format!("{good}0"), &good.to_uppercase(), "", &good.replace('f', "g")] {
             assert!(Hex32::parse(bad).is_err(), "{bad} was read");
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_bytes() {
+        for at in 0..32 {
+            let (mut one, mut other) = ([7; 32], [7; 32]);
+            (one[at], other[at]) = (0x7f, 0x80);
+            if at < 31 {
+                // What comes later decides nothing.
+                (one[at + 1], other[at + 1]) = (0xff, 0);
+            }
+            assert_eq!(Hex32(one).cmp(&Hex32(other)), one.cmp(&other), "byte {at}");
+            assert_eq!(Hex32(other).cmp(&Hex32(one)), Ordering::Greater, "byte {at}");
+            assert_eq!(Hex32(one).partial_cmp(&Hex32(one)), Some(Ordering::Equal));
         }
     }
 }

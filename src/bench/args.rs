@@ -7,9 +7,12 @@ use clap::{Args, Subcommand, ValueEnum};
 /// What every workload needs to know.
 #[derive(Args, Clone, Debug)]
 pub struct Target {
-    /// The relay to load, ws://host:port
+    /// The relay to load, ws://host:port or wss://host
     #[arg(long, default_value = "ws://127.0.0.1:7777")]
     pub url: String,
+    /// PEM file of the authorities to trust for wss://, instead of the public ones
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
     /// Process id of the relay, to report its CPU time, memory and disk writes
     #[arg(long)]
     pub server_pid: Option<u32>,
@@ -241,9 +244,10 @@ pub struct Nwc {
     /// File with one connection per line
     #[arg(long)]
     pub uri_file: Option<PathBuf>,
-    /// Connection that makes the invoices for pay_invoice
+    /// Connections that make the invoices for pay_invoice, in turn [default: those that pay, each the next one's, where there
+    /// are several]. Each may have 900 of them open, so a round of N requests needs N / 900 payees
     #[arg(long)]
-    pub payee: Option<String>,
+    pub payee: Vec<String>,
     /// What is asked
     #[arg(long, value_enum, default_value_t = Method::GetBalance)]
     pub method: Method,
@@ -344,7 +348,8 @@ pub enum Workload {
     Outside(Outside),
     /// A mixture of everything, from a profile
     Mixed(Mixed),
-    /// Put the JSON files of several runs into one table and one page
+    /// Put the JSON files of several runs into one table and one page: rounds of the same label become their median, other labels
+    /// are compared with the first
     Report(Compare),
 }
 

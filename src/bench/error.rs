@@ -9,7 +9,7 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is not one that this tool can load.
-    #[error("{0} is not a ws:// address (wss:// is not supported: load the relay behind its TLS proxy)")]
+    #[error("{0} is not a ws:// or wss:// address")]
     Address(String),
     /// No TCP connection.
     #[error("cannot connect to {0}: {1}")]

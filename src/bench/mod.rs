@@ -5,12 +5,13 @@
 //! back is matched without being parsed, so that the generator takes little of the machine that it shares with the relay; what it
 //! takes stands in every row. The parts: [`args`] (the command line), `data` (events of a seed), `socket` and `endpoint` (a lean
 //! WebSocket client), `answer` (reading what a relay says), `engine` (closed and open loop), `runner` (rounds), one file a
-//! workload, and `report` with `html`.
+//! workload, `report` with `html`, and `compare`.
 
 pub mod args;
 
 mod answer;
 mod book;
+mod compare;
 mod data;
 mod endpoint;
 mod engine;
@@ -33,6 +34,7 @@ mod runner;
 mod socket;
 mod timer;
 mod wallet;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -66,7 +68,7 @@ pub async fn run_here(workload: &Workload) -> Result<Report, ClientError> {
         Workload::Nwc(args) => nwc::run(args).await,
         Workload::Outside(args) => outside::run(args).await,
         Workload::Mixed(args) => mixed::run(args).await,
-        Workload::Report(args) => Report::read(&args.files),
+        Workload::Report(args) => Report::read(&args.files).map(Report::combined),
     }?;
     let (out, html) = match workload {
         Workload::Report(args) => (None, args.html.as_deref()),

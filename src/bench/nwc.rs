@@ -19,16 +19,15 @@ use super::wallet::{Answers, Party, request_op};
 
 /// Requests for invoices that are in flight while a round is prepared.
 const INVOICE_WINDOW: usize = 32;
+/// Unpaid invoices that one payee may have: a little below what hearth allows a connection.
+const INVOICES_OPEN_MAX: usize = 900;
 
 pub(super) async fn run(args: &Nwc) -> Result<Report, ClientError> {
     let (target, runner) = (&args.target, Runner::new(&args.target).await?);
     let parties = parties(args)?;
     let clients = args.clients.max(1);
     let clients: Vec<Party> = (0..clients).map(|index| parties[index % parties.len()].clone()).collect();
-    let payee = args.payee.as_deref().map(Party::of_uri).transpose()?;
-    if args.method == Method::PayInvoice && payee.is_none() {
-        return Err(ClientError::Wallet("pay_invoice needs --payee URI to make invoices".into()));
-    }
+    let payees = payees(args, &parties)?;
     let progress = Progress::new(format!("nwc {}", args.method.name()));
     let mut sockets = connect(&runner, &clients, 0).await?;
     let mut rounds = Vec::new();
@@ -38,9 +37,9 @@ pub(super) async fn run(args: &Nwc) -> Result<Report, ClientError> {
             continue;
         }
         progress.say("preparing");
-        let invoices = match (&payee, args.method) {
-            (Some(payee), Method::PayInvoice) => invoices(&runner, payee, count, args.amount_msat, clients.len()).await?,
-            _ => Vec::new(),
+        let invoices = match args.method {
+            Method::PayInvoice => invoices(&runner, &payees, count, args.amount_msat, clients.len()).await?,
+            Method::GetBalance | Method::MakeInvoice => Vec::new(),
         };
         let shares = shares(args, &clients, sockets, count, &invoices)?;
         let pace = if repeat == 0 { Pace::Closed { window: args.window.max(1) } } else { pace(args.rate, args.window) };
@@ -76,11 +75,38 @@ fn parties(args: &Nwc) -> Result<Vec<Party>, ClientError> {
     uris.iter().map(|uri| Party::of_uri(uri)).collect()
 }
 
+/// Who makes the invoices of a round, and whether they may make as many as are needed.
+fn payees(args: &Nwc, parties: &[Party]) -> Result<Vec<Party>, ClientError> {
+    if args.method != Method::PayInvoice {
+        return Ok(Vec::new());
+    }
+    let mut payees: Vec<Party> = args.payee.iter().map(|uri| Party::of_uri(uri)).collect::<Result<_, _>>()?;
+    if payees.is_empty() && parties.len() > 1 {
+        payees = parties.to_vec();
+        payees.rotate_left(1);
+    }
+    let needed = args.requests.max(args.target.warmup(args.requests)).div_ceil(INVOICES_OPEN_MAX);
+    if payees.is_empty() {
+        return Err(ClientError::Wallet(
+            "pay_invoice needs --payee URI to make invoices, or several connections that pay each other".into(),
+        ));
+    }
+    if payees.len() < needed {
+        return Err(ClientError::Wallet(format!(
+            "{} requests need {needed} payees, because each may have {INVOICES_OPEN_MAX} open invoices, and there are {}: \
+             give --payee more often or fewer --requests",
+            args.requests,
+            payees.len()
+        )));
+    }
+    Ok(payees)
+}
+
 /// A connection for each client, listening for its answers. Client addresses are numbered from `first`.
 pub(super) async fn connect(runner: &Runner, clients: &[Party], first: usize) -> Result<Vec<Socket>, ClientError> {
     let mut sockets = Vec::with_capacity(clients.len());
     for (index, party) in clients.iter().enumerate() {
-        let endpoint = Endpoint::resolve(&party.relay, runner.target.per_address).await?;
+        let endpoint = Endpoint::resolve(&party.relay, runner.target.per_address, runner.target.ca.as_deref()).await?;
         let mut opened = runner.open_at(&endpoint, first + index, 1).await?;
         for socket in &mut opened {
             subscribe_all(socket, &[party.answers()]).await?;
@@ -115,30 +141,37 @@ fn shares(
     Ok(shares)
 }
 
-/// Invoices of a payee, made before the clock starts.
-pub(super) async fn invoices(
+/// Invoices of the payees in turn, made before the clock starts.
+async fn invoices(
     runner: &Runner,
-    payee: &Party,
+    payees: &[Party],
     count: usize,
     amount_msat: u64,
     first: usize,
 ) -> Result<Vec<String>, ClientError> {
-    let sockets = connect(runner, std::slice::from_ref(payee), first).await?;
+    let payees = &payees[..payees.len().min(count)];
+    let sockets = connect(runner, payees, first).await?;
     let params = json!({"amount": amount_msat, "description": "hearth bench"});
-    let ops: Result<Vec<Op>, _> =
-        (0..count).map(|_| request_op(payee, Method::MakeInvoice, &params, 0, Duration::ZERO)).collect();
-    let results = Arc::new(Mutex::new(Vec::with_capacity(count)));
-    let (mut ops, ear) = (Some(ops?), Answers::kept(payee.clone(), results.clone()));
-    let mut ear = Some(ear);
-    let share = |socket| Some(Share { socket, ops: ops.take()?, ear: Box::new(ear.take()?) });
-    let shares = sockets.into_iter().filter_map(share).collect();
+    let mut made = Vec::with_capacity(payees.len());
+    let mut shares = Vec::with_capacity(payees.len());
+    for (index, (socket, payee)) in sockets.into_iter().zip(payees).enumerate() {
+        let own = count / payees.len() + usize::from(index < count % payees.len());
+        let ops: Result<Vec<Op>, _> =
+            (0..own).map(|_| request_op(payee, Method::MakeInvoice, &params, 0, Duration::ZERO)).collect();
+        let results = Arc::new(Mutex::new(Vec::with_capacity(own)));
+        shares.push(Share { socket, ops: ops?, ear: Box::new(Answers::kept(payee.clone(), results.clone())) });
+        made.push(results);
+    }
     let (_, round) = runner.round(shares, 1, Pace::Closed { window: INVOICE_WINDOW }, &Progress::new("invoices")).await?;
     if round.failures() > 0 {
         return Err(ClientError::Wallet(format!("make_invoice: {}", round.words.unwrap_or_default())));
     }
-    let results = std::mem::take(&mut *results.lock());
-    let texts = results.iter().filter_map(|result| result.get("invoice").and_then(Value::as_str).map(str::to_owned));
-    let invoices: Vec<String> = texts.collect();
+    let text = |result: &Value| result.get("invoice").and_then(Value::as_str).map(str::to_owned);
+    let mut made: Vec<_> =
+        made.iter().map(|results| results.lock().iter().filter_map(text).collect::<Vec<_>>().into_iter()).collect();
+    // In turn, so that those who pay at the same time pay different payees.
+    let places = (0..count).map(|index| index % payees.len());
+    let invoices: Vec<String> = places.filter_map(|place| made[place].next()).collect();
     if invoices.len() < count {
         return Err(ClientError::Wallet("make_invoice gave no invoice".into()));
     }

@@ -37,7 +37,7 @@ pub(super) struct Share {
 
 impl Runner {
     pub(super) async fn new(target: &Target) -> Result<Self, ClientError> {
-        let endpoint = Endpoint::resolve(&target.url, target.per_address).await?;
+        let endpoint = Endpoint::resolve(&target.url, target.per_address, target.ca.as_deref()).await?;
         Ok(Self { target: target.clone(), endpoint, timer: Timer::start()? })
     }
 

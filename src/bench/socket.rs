@@ -3,19 +3,20 @@
 //!
 //! It is a client of RFC 6455 with text messages, pings, closes and fragments, and without extensions.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
-use tokio::io::{AsyncRead, Interest, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::endpoint::Endpoint;
 use super::error::ClientError;
+use super::wire::Wire;
 
 /// First size of the read buffer.
 const INBOX_FIRST: usize = 4 * 1024;
@@ -30,7 +31,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection to the relay under load.
 pub(super) struct Socket {
-    stream: TcpStream,
+    wire: Wire,
     inbox: Vec<u8>,
     start: usize,
     end: usize,
@@ -47,12 +48,11 @@ pub(super) enum Place {
 }
 
 impl Socket {
-    /// Connects (with TCP_NODELAY) and upgrades. `index` chooses the client address where the relay is on this machine.
+    /// Connects and upgrades. `index` chooses the client address where the relay is on this machine.
     pub(super) async fn open(endpoint: &Endpoint, index: usize) -> Result<Self, ClientError> {
         let opening = async {
-            let stream = connect(endpoint, index).await.map_err(|error| ClientError::Connect(endpoint.url.clone(), error))?;
             let mut socket = Self {
-                stream,
+                wire: Wire::open(endpoint, index).await?,
                 inbox: Vec::new(),
                 start: 0,
                 end: 0,
@@ -104,50 +104,46 @@ impl Socket {
 
     /// Sends what has been fed. While the relay does not read, what it writes is read, so that neither waits for the other.
     pub(super) async fn flush(&mut self) -> Result<(), ClientError> {
-        while self.sent < self.outbox.len() {
-            match self.stream.try_write(&self.outbox[self.sent..]) {
-                Ok(written) => self.sent += written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let ready = self.stream.ready(Interest::READABLE | Interest::WRITABLE).await.map_err(ClientError::Socket)?;
-                    if ready.is_readable() {
-                        self.read_some()?;
-                    }
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        loop {
+            let rest = &self.outbox[self.sent..];
+            let wire = Pin::new(&mut self.wire);
+            let step = if rest.is_empty() { wire.poll_flush(cx).map_ok(|()| 0) } else { wire.poll_write(cx, rest) };
+            match step {
+                Poll::Ready(Ok(_)) if rest.is_empty() => {
+                    self.outbox.clear();
+                    self.sent = 0;
+                    return Poll::Ready(Ok(()));
                 }
-                Err(error) => return Err(ClientError::Socket(error)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ClientError::Closed(String::new()))),
+                Poll::Ready(Ok(written)) => self.sent += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ClientError::Socket(error))),
+                Poll::Pending => std::task::ready!(self.poll_fill(cx))?,
             }
         }
-        self.outbox.clear();
-        self.sent = 0;
-        Ok(())
     }
 
     /// Waits until more bytes have arrived. Safe to drop at any time.
     pub(super) async fn fill(&mut self) -> Result<(), ClientError> {
-        self.make_room()?;
-        // Unlike try_read, poll_read knows after a short read that nothing is left, which saves a system call for each wake.
-        let mut room = ReadBuf::new(&mut self.inbox[self.end..]);
-        let stream = &mut self.stream;
-        let read = std::future::poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut room)).await;
-        read.map_err(ClientError::Socket)?;
-        let read = room.filled().len();
-        if read == 0 {
-            return Err(ClientError::Closed(String::new()));
-        }
-        self.end += read;
-        Ok(())
+        poll_fn(|cx| self.poll_fill(cx)).await
     }
 
-    fn read_some(&mut self) -> Result<(), ClientError> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
         self.make_room()?;
-        match self.stream.try_read(&mut self.inbox[self.end..]) {
-            Ok(0) => Err(ClientError::Closed(String::new())),
-            Ok(read) => {
-                self.end += read;
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(ClientError::Socket(error)),
+        let mut room = ReadBuf::new(&mut self.inbox[self.end..]);
+        std::task::ready!(Pin::new(&mut self.wire).poll_read(cx, &mut room)).map_err(ClientError::Socket)?;
+        let read = room.filled().len();
+        if read == 0 {
+            return Poll::Ready(Err(ClientError::Closed(String::new())));
         }
+        self.end += read;
+        Poll::Ready(Ok(()))
     }
 
     fn make_room(&mut self) -> Result<(), ClientError> {
@@ -227,19 +223,6 @@ impl Socket {
             tokio::time::timeout(super::error::ANSWER_TIMEOUT, self.fill()).await.map_err(|_| ClientError::Silent)??;
         }
     }
-}
-
-async fn connect(endpoint: &Endpoint, index: usize) -> io::Result<TcpStream> {
-    let stream = match endpoint.client_address(index) {
-        None => TcpStream::connect(endpoint.address).await?,
-        Some(local) => {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::new(local.into(), 0))?;
-            socket.connect(endpoint.address).await?
-        }
-    };
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 fn check_upgrade(head: &[u8], key: &str) -> Result<(), ClientError> {

@@ -6,10 +6,11 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{Access, File, Limits, Lnd, Log, Rates, Relay, Store};
+use super::file::{Access, File, Grpc, Limits, Lnd, Log, Rates, Relay, Store};
 use super::problem::Problems;
 use crate::base::amount::Msat;
 use crate::base::hex32::PublicKey;
+use crate::base::secret::Secret;
 use crate::policy::rate::Rate;
 use crate::policy::{self, Home, RateConfig, Rules};
 use crate::protocol::event::EventLimits;
@@ -21,7 +22,8 @@ use crate::server::nip11::About;
 use crate::store::{self, Durability};
 use crate::telemetry::log;
 use crate::wallet;
-use crate::wallet::backend::{Network, embedded, lnd};
+use crate::wallet::backend::grpc::address::Address;
+use crate::wallet::backend::{Network, embedded, grpc, lnd};
 
 /// The file that is read where none is named, if it is there.
 const FILE_DEFAULT: &str = "config.toml";
@@ -68,8 +70,21 @@ pub struct Settings {
     pub store: store::Config,
     /// The wallet service.
     pub wallet: WalletSettings,
+    /// Where secrets come from.
+    pub keys: KeySettings,
     /// Log lines.
     pub log: log::Config,
+}
+
+/// Where secrets come from that do not lie in the data directory.
+#[derive(Debug, Clone, Default)]
+pub struct KeySettings {
+    /// systemd's directory of credentials, where it started us.
+    pub credentials: Option<PathBuf>,
+    /// The file that holds the passphrase of the wallet seed.
+    pub passphrase_file: Option<PathBuf>,
+    /// The passphrase itself, where somebody typed it.
+    pub typed: Option<Secret<String>>,
 }
 
 /// What the rooms of the wallet are told.
@@ -92,6 +107,8 @@ pub enum BackendSettings {
     Embedded(embedded::Config),
     /// A node of LND.
     Lnd(lnd::Config),
+    /// A wallet on this machine.
+    Grpc(grpc::Config),
 }
 
 /// Reads the file and the command line.
@@ -106,7 +123,10 @@ pub fn load(overrides: &Overrides) -> Result<Settings, Problems> {
         file.admin.listen.clone_from(listen);
     }
     let data = overrides.data.clone().unwrap_or_else(|| PathBuf::from(&file.data));
-    resolve(&file, path, data, problems)
+    let mut settings = resolve(&file, path, data, problems)?;
+    // The one thing that systemd tells by the environment: where the credentials lie.
+    settings.keys.credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(settings)
 }
 
 /// The file that is named; else `config.toml` if it is there; else nothing, which means all defaults.
@@ -142,6 +162,10 @@ pub fn resolve(file: &File, path: Option<PathBuf>, data: PathBuf, problems: Prob
         outbox_total_bytes: size(file.limits.outbox_total_bytes),
         store: resolver.store(&file.store),
         wallet: resolver.wallet(file),
+        keys: KeySettings {
+            passphrase_file: Some(PathBuf::from(&file.wallet.passphrase_file)).filter(|path| !path.as_os_str().is_empty()),
+            ..KeySettings::default()
+        },
         log: resolver.log(&file.log),
     };
     if resolver.problems.is_empty() { Ok(settings) } else { Err(resolver.problems) }
@@ -319,6 +343,7 @@ impl Resolver {
             hot_bytes: size(section.hot_bytes),
             durability,
             queue_events: size(section.queue_events),
+            free_bytes_min: section.free_bytes_min,
             ..store::Config::default()
         }
     }
@@ -360,12 +385,42 @@ impl Resolver {
     fn backend(&mut self, file: &File) -> BackendSettings {
         let network = self.network("wallet.embedded.network", &file.embedded.network);
         let embedded = embedded::Config { network, alias: file.embedded.alias.clone(), ..embedded::Config::default() };
-        let is_lnd = file.wallet.backend == "lnd";
-        let lnd = self.lnd(&file.lnd, is_lnd);
-        if !is_lnd && file.wallet.backend != "embedded" {
-            self.problems.add("wallet.backend", "must be \"embedded\" or \"lnd\"");
+        let named = file.wallet.backend.as_str();
+        let lnd = self.lnd(&file.lnd, named == "lnd");
+        let grpc = self.grpc(&file.grpc, named == "grpc");
+        match (named, grpc) {
+            ("lnd", _) => return BackendSettings::Lnd(lnd),
+            ("grpc", Some(grpc)) => return BackendSettings::Grpc(grpc),
+            // Without an address that can be read there is a problem already.
+            ("embedded" | "grpc", _) => {}
+            _ => self.problems.add("wallet.backend", "must be \"embedded\", \"lnd\" or \"grpc\""),
         }
-        if is_lnd { BackendSettings::Lnd(lnd) } else { BackendSettings::Embedded(embedded) }
+        BackendSettings::Embedded(embedded)
+    }
+
+    /// `None` where no address is named.
+    fn grpc(&mut self, section: &Grpc, is_used: bool) -> Option<grpc::Config> {
+        if section.address.is_empty() && !is_used {
+            return None;
+        }
+        let address = match Address::parse(&section.address) {
+            Ok(address) => address,
+            Err(error) => {
+                self.problems.add("wallet.grpc.address", error.to_string());
+                return None;
+            }
+        };
+        if matches!(address, Address::Loopback(_)) && section.token_file.is_empty() {
+            let words = "must name a file with a token: any user of this machine can connect to a port";
+            self.problems.add("wallet.grpc.token_file", words);
+        }
+        Some(grpc::Config {
+            token_file: Some(PathBuf::from(&section.token_file)).filter(|path| !path.as_os_str().is_empty()),
+            call_timeout: Duration::from_secs(section.call_timeout_s),
+            payment_timeout: Duration::from_secs(section.payment_timeout_s),
+            payments_max: size(section.payments),
+            ..grpc::Config::new(address)
+        })
     }
 
     fn lnd(&mut self, section: &Lnd, is_used: bool) -> lnd::Config {
@@ -508,7 +563,25 @@ mod tests {
         let places: Vec<&str> = problems.0.iter().map(|problem| problem.place.as_str()).collect();
         let expected = ["wallet.lnd.address", "wallet.lnd.cert_file", "wallet.lnd.macaroon_file", "wallet.lnd.network"];
         assert_eq!(places, expected);
-        assert!(settings("[wallet]\nbackend = \"clightning\"").unwrap_err().to_string().contains("\"embedded\" or \"lnd\""));
+        assert!(
+            settings("[wallet]\nbackend = \"clightning\"").unwrap_err().to_string().contains("\"embedded\", \"lnd\" or \"grpc\"")
+        );
+    }
+
+    #[test]
+    fn a_wallet_behind_grpc_needs_an_address_of_this_machine_and_a_port_needs_a_token() {
+        let named = "[wallet]\nbackend = \"grpc\"\n[wallet.grpc]\naddress = \"unix:/run/w.sock\"\n";
+        let BackendSettings::Grpc(config) = settings(named).unwrap().wallet.backend else { panic!("not gRPC") };
+        assert_eq!(config, grpc::Config::new(Address::Unix("/run/w.sock".into())));
+        for (lines, place) in [
+            ("", "wallet.grpc.address"),
+            ("address = \"10.0.0.1:9911\"", "wallet.grpc.address"),
+            ("address = \"127.0.0.1:9911\"", "wallet.grpc.token_file"),
+        ] {
+            let problems = settings(&format!("[wallet]\nbackend = \"grpc\"\n[wallet.grpc]\n{lines}\n")).unwrap_err();
+            let places: Vec<&str> = problems.0.iter().map(|problem| problem.place.as_str()).collect();
+            assert_eq!(places, [place], "{lines}");
+        }
     }
 
     #[test]

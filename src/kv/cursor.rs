@@ -18,6 +18,9 @@ pub struct Cursor {
     _inner: Arc<Inner>,
 }
 
+/// A key and its value.
+pub type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// Where a cursor may go.
 pub(super) enum Reach<'a> {
     /// Everywhere between two keys, in order. An empty bound is none.
@@ -94,7 +97,7 @@ impl Cursor {
 
     /// The key and value it stands on; `None` past either end. An end that was only reached because reading failed is an
     /// error, never a `None`.
-    pub fn entry(&self) -> Result<Option<(&[u8], &[u8])>, ReadError> {
+    pub fn entry(&self) -> Result<Option<Entry<'_>>, ReadError> {
         match self.raw.item() {
             Some(entry) => Ok(Some(entry)),
             None => self.raw.status().map(|()| None).map_err(|error| ReadError(error.into())),

@@ -1,17 +1,18 @@
 //! What waits to be sent to one connection: a queue bounded in bytes, filled by many and emptied by the one task that writes.
 //!
-//! Event frames stay unrendered (a shared buffer and a subscription) until they are taken, so a thousand waiting receivers hold
-//! one copy of an event; and frames of a subscription that ended in the meantime are dropped as they are taken, so nothing of
-//! a replaced subscription follows its replacement.
+//! Event frames are a shared buffer and a subscription until they are written, so a thousand waiting receivers hold one copy of
+//! an event; and frames of a subscription that ended in the meantime are dropped as they are taken, so nothing of a replaced
+//! subscription follows its replacement.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use smallvec::SmallVec;
-use tokio::sync::Notify;
 
 use super::subscription::Subscription;
 use crate::protocol::event::Event;
@@ -24,11 +25,12 @@ const REPLY_SLACK_BYTES: usize = 256 * 1_024;
 /// A connection that holds less than this may always add to it, however full all the others are: it is not the slow one.
 const FLOOR_BYTES: usize = 16 * 1_024;
 /// An empty queue keeps room for this many frames; the rest is given back.
-const KEPT_FRAMES: usize = 16;
+const KEPT_FRAMES: usize = 8;
 /// WebSocket close code "try again later" (RFC 6455, IANA registry).
 pub const CLOSE_TRY_LATER: u16 = 1_013;
 
-/// The bytes that all outboxes hold together, and how many they may.
+/// The bytes that all outboxes hold together beyond what each may hold in any case (16 KiB), and how many they may. So those
+/// who read, nearly all, never touch a number that everybody shares.
 #[derive(Debug)]
 pub struct TotalBytes {
     used: AtomicUsize,
@@ -64,19 +66,43 @@ impl TotalBytes {
 pub struct Full;
 
 /// A frame to write to the socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outgoing {
     /// A text message.
-    Text(String),
+    Text(Message),
     /// The last frame: close with this code and reason.
     Close(u16, String),
+}
+
+/// A text message, in the parts that it is put together from where it is written.
+#[derive(Debug)]
+pub struct Message(Frame);
+
+impl Message {
+    /// Its parts, in order; none may be left out.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        match &self.0 {
+            Frame::Text(text) | Frame::For(_, text) => [text.as_bytes(), b"", b""],
+            Frame::Event(subscription, event) => {
+                [subscription.head().as_bytes(), event.view().json_bytes(), EVENT_TAIL.as_bytes()]
+            }
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Frame::Text(text) | Frame::For(_, text) => f.write_str(text),
+            Frame::Event(subscription, event) => write!(f, "{}{}{EVENT_TAIL}", subscription.head(), event.json()),
+        }
+    }
 }
 
 /// Frames that wait for one connection.
 #[derive(Debug)]
 pub struct Outbox {
     state: Mutex<State>,
-    wake: Notify,
     max_bytes: usize,
     total: Arc<TotalBytes>,
 }
@@ -85,7 +111,29 @@ pub struct Outbox {
 struct State {
     queue: VecDeque<Frame>,
     bytes: usize,
+    /// What of `bytes` stands in the total.
+    counted: usize,
     phase: Phase,
+    /// Of the task that found nothing to take.
+    reader: Option<Waker>,
+}
+
+impl State {
+    /// Whoever waits is to be woken, after the lock was given back.
+    fn wake(&mut self) -> Wake {
+        Wake(self.reader.take())
+    }
+}
+
+/// Wakes the reader when it is dropped, which must be outside the lock.
+struct Wake(Option<Waker>);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -114,29 +162,19 @@ impl Frame {
         content + FRAME_OVERHEAD_BYTES
     }
 
-    /// The text to send; `None` if its subscription has ended.
-    fn render(self) -> Option<String> {
+    /// Whether it is still wanted.
+    fn is_alive(&self) -> bool {
         match self {
-            Self::Text(text) => Some(text),
-            Self::For(subscription, text) => subscription.is_alive().then_some(text),
-            Self::Event(subscription, event) => subscription.is_alive().then(|| event_frame(subscription.head(), event.json())),
+            Self::Text(_) => true,
+            Self::For(subscription, _) | Self::Event(subscription, _) => subscription.is_alive(),
         }
     }
-}
-
-/// `["EVENT","subscription",{...}]` in one allocation of the exact size.
-pub fn event_frame(head: &str, json: &str) -> String {
-    let mut frame = String::with_capacity(head.len() + json.len() + EVENT_TAIL.len());
-    frame.push_str(head);
-    frame.push_str(json);
-    frame.push_str(EVENT_TAIL);
-    frame
 }
 
 impl Outbox {
     /// An empty outbox that holds at most `max_bytes`.
     pub fn new(max_bytes: usize, total: Arc<TotalBytes>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), wake: Notify::new(), max_bytes, total })
+        Arc::new(Self { state: Mutex::default(), max_bytes, total })
     }
 
     /// Queues a reply (OK, NOTICE, CLOSED, AUTH, COUNT). Replies may exceed the bound a little; a client that asks on and on
@@ -166,9 +204,7 @@ impl Outbox {
         }
         let wake = self.put(&mut state, frame, bytes);
         drop(state);
-        if wake {
-            self.wake.notify_one();
-        }
+        drop(wake);
         Ok(())
     }
 
@@ -177,8 +213,9 @@ impl Outbox {
         let mut state = self.state.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Closing(code, reason.into());
+            let wake = state.wake();
             drop(state);
-            self.wake.notify_one();
+            drop(wake);
         }
     }
 
@@ -187,10 +224,11 @@ impl Outbox {
         let mut state = self.state.lock();
         state.phase = Phase::Ended;
         let queue = std::mem::take(&mut state.queue);
-        self.total.take(std::mem::take(&mut state.bytes));
+        state.bytes = 0;
+        self.count(&mut state);
+        let wake = state.wake();
         drop(state);
-        drop(queue);
-        self.wake.notify_one();
+        drop((queue, wake));
     }
 
     /// Whether a stored query may go on: less than half of the bound is waiting, and all outboxes together have room.
@@ -201,10 +239,6 @@ impl Outbox {
     fn has_room_in(&self, state: &State) -> bool {
         let is_crowded = state.bytes > FLOOR_BYTES && !self.total.has_room(0);
         state.phase == Phase::Open && state.bytes < self.max_bytes / 2 && !is_crowded
-    }
-
-    fn is_ended(&self) -> bool {
-        self.state.lock().phase == Phase::Ended
     }
 
     /// Whether the connection is to be closed or gone.
@@ -221,22 +255,32 @@ impl Outbox {
         self.state.lock().bytes
     }
 
-    /// Takes frames, oldest first, until `max_bytes` are reached or nothing waits; returns the bytes rendered (0 also
-    /// when all that was taken belonged to ended subscriptions: see [`Outbox::is_idle`]).
-    /// [`Outgoing::Close`] comes once, as the last of all.
-    pub fn pop_batch(&self, max_bytes: usize, out: &mut Vec<Outgoing>) -> usize {
-        let mut frames = SmallVec::new();
-        let close = self.take(max_bytes, &mut frames);
-        let mut rendered = 0;
-        // Rendered outside the lock: copying events must not hold up those who publish.
-        for frame in frames {
-            if let Some(text) = frame.render() {
-                rendered += text.len();
-                out.push(Outgoing::Text(text));
+    /// Takes frames, oldest first, until `max_bytes` are reached or nothing waits. There may be none to write although there
+    /// were some to take: those of ended subscriptions. [`Outgoing::Close`] comes once, as the last of all.
+    pub fn pop_batch(&self, max_bytes: usize, out: &mut Vec<Outgoing>) {
+        let mut state = self.state.lock();
+        let mut taken = 0;
+        while taken < max_bytes.max(1)
+            && let Some(frame) = state.queue.pop_front()
+        {
+            taken += frame.bytes();
+            if frame.is_alive() {
+                out.push(Outgoing::Text(Message(frame)));
             }
         }
-        out.extend(close);
-        rendered
+        state.bytes -= taken;
+        self.count(&mut state);
+        if !state.queue.is_empty() {
+            return;
+        }
+        if state.queue.capacity() > KEPT_FRAMES {
+            state.queue.shrink_to(KEPT_FRAMES);
+        }
+        if matches!(state.phase, Phase::Closing(..))
+            && let Phase::Closing(code, reason) = std::mem::replace(&mut state.phase, Phase::Ended)
+        {
+            out.push(Outgoing::Close(code, reason.into_owned()));
+        }
     }
 
     /// Whether there is nothing to take.
@@ -245,41 +289,21 @@ impl Outbox {
         state.queue.is_empty() && !matches!(state.phase, Phase::Closing(..))
     }
 
-    /// Resolves when [`Outbox::pop_batch`] has something to give, or the connection is closing. One task may wait.
-    pub async fn ready(&self) {
-        loop {
-            if !self.is_idle() || self.is_ended() {
-                return;
-            }
-            self.wake.notified().await;
+    /// Ready when [`Outbox::pop_batch`] has something to give, or the connection is gone. One task may wait.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.queue.is_empty() || state.phase != Phase::Open {
+            return Poll::Ready(());
         }
+        if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            state.reader = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
-    /// Takes at least one frame if there is one, and the close frame if nothing else is left.
-    fn take(&self, max_bytes: usize, frames: &mut SmallVec<[Frame; 8]>) -> Option<Outgoing> {
-        let mut state = self.state.lock();
-        let mut taken = 0;
-        while taken < max_bytes.max(1)
-            && let Some(frame) = state.queue.pop_front()
-        {
-            taken += frame.bytes();
-            frames.push(frame);
-        }
-        state.bytes -= taken;
-        self.total.take(taken);
-        if !state.queue.is_empty() {
-            return None;
-        }
-        if state.queue.capacity() > KEPT_FRAMES {
-            state.queue.shrink_to(KEPT_FRAMES);
-        }
-        if !matches!(state.phase, Phase::Closing(..)) {
-            return None;
-        }
-        match std::mem::replace(&mut state.phase, Phase::Ended) {
-            Phase::Closing(code, reason) => Some(Outgoing::Close(code, reason.into_owned())),
-            Phase::Open | Phase::Ended => None,
-        }
+    /// Resolves when [`Outbox::poll_ready`] is.
+    pub async fn ready(&self) {
+        poll_fn(|cx| self.poll_ready(cx)).await;
     }
 
     /// False: there is no room for another.
@@ -296,24 +320,31 @@ impl Outbox {
         let wake = self.put(&mut state, frame, bytes);
         let has_room = self.has_room_in(&state);
         drop(state);
-        if wake {
-            self.wake.notify_one();
-        }
+        drop(wake);
         has_room
     }
 
-    /// Whether the reader must be woken: only the first frame of an empty queue wakes it.
-    fn put(&self, state: &mut State, frame: Frame, bytes: usize) -> bool {
-        let was_empty = state.queue.is_empty();
+    fn put(&self, state: &mut State, frame: Frame, bytes: usize) -> Wake {
         state.bytes += bytes;
-        self.total.add(bytes);
+        self.count(state);
         state.queue.push_back(frame);
-        was_empty
+        state.wake()
+    }
+
+    /// Keeps the total right after `bytes` has changed.
+    fn count(&self, state: &mut State) {
+        let counted = state.bytes.saturating_sub(FLOOR_BYTES);
+        if counted > state.counted {
+            self.total.add(counted - state.counted);
+        } else if counted < state.counted {
+            self.total.take(state.counted - counted);
+        }
+        state.counted = counted;
     }
 }
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.total.take(self.state.get_mut().bytes);
+        self.total.take(self.state.get_mut().counted);
     }
 }

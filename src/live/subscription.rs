@@ -1,8 +1,8 @@
 //! One open REQ: who gets the frames, what they begin with, and the gate between stored and live events.
 //!
-//! A subscription is installed with its gate closed; the store is then asked for everything up to sequence number S. Live
-//! events wait meanwhile. Opening the gate sends those after S that the query did not send. An event is committed (its number
-//! becomes visible) before it is published, so one that is missing from the query has a number above S and is published
+//! A subscription is installed with its gate closed; a query then reads everything up to the sequence number S of its snapshot.
+//! Live events wait meanwhile. Opening the gate sends those after S that the query did not send. An event is committed (snapshots see it
+//! and its number) before it is published, so one that is missing from the query has a number above S and is published
 //! after the subscription stands: no gap. One that the query sent has a number up to S or is in the list of what was sent: no
 //! duplicate.
 

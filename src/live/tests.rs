@@ -209,9 +209,12 @@ async fn the_outbox_wakes_its_reader_and_keeps_order() {
     outbox.close(1_000, "bye");
     outbox.close(1_001, "too late");
     outbox.push_text("after the end".into());
-    let texts = (0..5).map(|number: i32| Outgoing::Text(number.to_string()));
-    let expected: Vec<_> = texts.chain([Outgoing::Close(1_000, "bye".into())]).collect();
-    assert_eq!(reader.await.unwrap(), expected);
+    let shown = |outgoing: Outgoing| match outgoing {
+        Outgoing::Text(text) => text.to_string(),
+        Outgoing::Close(code, words) => format!("close {code} {words}"),
+    };
+    let frames: Vec<String> = reader.await.unwrap().into_iter().map(shown).collect();
+    assert_eq!(frames, ["0", "1", "2", "3", "4", "close 1000 bye"]);
     assert!(outbox.is_closing() && outbox.is_idle());
 }
 
@@ -232,6 +235,6 @@ fn a_full_house_does_not_starve_a_connection_that_reads() {
     assert!(!kind::is_wallet(event.kind()));
     assert_eq!(live.publish(1, &event), 1);
     hoarder.end();
-    assert!(hoarder.is_closing() && total.used() < 1_000);
+    assert!(hoarder.is_closing() && total.used() == 0, "what a reader holds within its floor is not counted");
     drop((hoarder, reader));
 }

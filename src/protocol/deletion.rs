@@ -30,9 +30,7 @@ pub fn targets(request: EventRef<'_>) -> impl Iterator<Item = Target<'_>> {
 
 fn own_address<'a>(address: &'a str, request: EventRef<'_>) -> Option<Target<'a>> {
     let mut parts = address.splitn(3, ':');
-    let kind = parts.next()?;
-    // A u16 parses from "+1" too, which no client writes.
-    let kind = if kind.starts_with('+') { return None } else { kind.parse::<u16>().ok()? };
+    let kind = address_kind(parts.next()?)?;
     let author = Hex32::parse(parts.next()?).ok()?;
     let d = parts.next().unwrap_or_default();
     match class(kind) {
@@ -40,5 +38,35 @@ fn own_address<'a>(address: &'a str, request: EventRef<'_>) -> Option<Target<'a>
         Class::Replaceable => Some(Target::Address { kind, d: "" }),
         Class::Addressable => Some(Target::Address { kind, d }),
         Class::Regular | Class::Ephemeral => None,
+    }
+}
+
+/// A kind as it stands in an address. `+1` and `01` parse as numbers too, but no event has such an address, and what deletes
+/// for ever is not guessed at.
+fn address_kind(text: &str) -> Option<u16> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_an_address_is_written_in_one_way_only() {
+        for (text, kind) in [
+            ("0", Some(0)),
+            ("10002", Some(10_002)),
+            ("65535", Some(65_535)),
+            ("65536", None),
+            ("00", None),
+            ("030024", None),
+            ("+30024", None),
+            ("-1", None),
+            (" 1", None),
+            ("", None),
+        ] {
+            assert_eq!(address_kind(text), kind, "{text:?}");
+        }
     }
 }

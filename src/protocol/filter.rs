@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::event::{EventRef, TagValue, single_letter};
 use super::json::Text;
+use super::kind::is_wallet;
 use crate::base::hex32::{EventId, Hex32, PublicKey};
 
 /// Most values that any list of a filter is read to; the configured limit is checked afterwards and is never above this.
@@ -33,6 +34,8 @@ pub struct Filter {
     pub limit: Option<u64>,
     /// Full-text search (NIP-50). The relay decides whether it serves it.
     pub search: Option<Box<str>>,
+    /// Events of the wallet kinds (NIP-47) do not match. No client says this: `policy::reading` does.
+    pub hides_wallet: bool,
 }
 
 /// A condition on a single-letter tag: its first value is one of these.
@@ -74,13 +77,18 @@ impl TagFilter {
 impl Filter {
     /// Whether an event satisfies every condition but `limit` and `search`.
     pub fn matches(&self, event: EventRef<'_>) -> bool {
-        let created_at = event.created_at();
-        self.kinds.as_deref().is_none_or(|kinds| kinds.binary_search(&event.kind()).is_ok())
+        let (kind, created_at) = (event.kind(), event.created_at());
+        self.admits_kind(kind)
             && self.since.is_none_or(|since| created_at >= since)
             && self.until.is_none_or(|until| created_at <= until)
             && self.authors.as_deref().is_none_or(|authors| authors.binary_search(&event.pubkey()).is_ok())
             && self.ids.as_deref().is_none_or(|ids| ids.binary_search(&event.id()).is_ok())
             && self.tags.iter().all(|tag| tag_matches(tag, event))
+    }
+
+    /// Whether events of this kind can match.
+    pub fn admits_kind(&self, kind: u16) -> bool {
+        self.kinds.as_deref().is_none_or(|kinds| kinds.binary_search(&kind).is_ok()) && !(self.hides_wallet && is_wallet(kind))
     }
 
     /// The condition on a letter.

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::client_message::{self, ClientMessage};
 use super::event::{Draft, Event, EventLimits, EventRef};
-use super::verify::verify;
+use super::verify::{Verifier, verify};
 
 const SEED: u64 = 20_261;
 
@@ -93,6 +93,25 @@ fn a_flipped_bit_of_the_signature_or_the_key_is_found() {
         let mut pubkey = draft.pubkey;
         pubkey.0[at] ^= 1;
         assert!(verify(&draft.id, &pubkey, &draft.sig).is_err(), "byte {at} of the key");
+    }
+}
+
+#[test]
+fn a_verifier_knows_a_key_again_and_believes_it_no_more_than_before() {
+    let verifier = Verifier::default();
+    let json = event_json("signed");
+    let draft = Draft::parse(&json).unwrap();
+    let mut forged = draft.sig;
+    forged.0[9] ^= 1;
+    assert!(verifier.verify(&draft.id, &draft.pubkey, &forged).is_err());
+    assert_eq!(verifier.keys(), 0, "a key that signed nothing is not kept");
+    for _ in 0..2 {
+        verifier.verify(&draft.id, &draft.pubkey, &draft.sig).unwrap();
+        assert_eq!(verifier.keys(), 1);
+        assert!(verifier.verify(&draft.id, &draft.pubkey, &forged).is_err());
+        let mut id = draft.id;
+        id.0[0] ^= 1;
+        assert!(verifier.verify(&id, &draft.pubkey, &draft.sig).is_err());
     }
 }
 

@@ -14,7 +14,6 @@ use crate::policy::rate::ConnectionRates;
 use crate::protocol::event::{Draft, Event};
 use crate::protocol::kind::{self, Class};
 use crate::protocol::reason::{Prefix, Reason, Verdict};
-use crate::protocol::verify::verify;
 
 /// Who sent it.
 pub(super) struct Sender<'a> {
@@ -60,7 +59,7 @@ fn examine(relay: &Relay, sender: &Sender<'_>, draft: &Draft<'_>) -> Result<Exam
         admission::check_protected(draft, sender.login)?;
     }
     relay.counters.signature_check();
-    if let Err(reason) = verify(&draft.id, &draft.pubkey, &draft.sig) {
+    if let Err(reason) = relay.verifier.verify(&draft.id, &draft.pubkey, &draft.sig) {
         policy.rates().take_bad_signature(sender.rates);
         return Err(reason);
     }
@@ -108,6 +107,9 @@ fn verdict(appended: Appended) -> Verdict {
         Appended::Deleted => Verdict::Refused(Reason::blocked("its author has deleted this event")),
         Appended::Expired => Verdict::Refused(Reason::invalid("expired")),
         Appended::Busy => Verdict::Refused(Reason::error("too busy to store this now, send it again")),
+        Appended::NoRoom => {
+            Verdict::Refused(Reason::error("the disk is almost full, nothing is stored until its owner makes room"))
+        }
         Appended::Failed => Verdict::Refused(Reason::error("could not store the event")),
     }
 }

@@ -33,6 +33,7 @@ use crate::policy::Policy;
 use crate::protocol::event::Event;
 use crate::protocol::reason::{Reason, Verdict};
 use crate::protocol::relay_message;
+use crate::protocol::verify::Verifier;
 
 /// What a relay is made of.
 pub struct Parts {
@@ -65,13 +66,14 @@ pub struct Relay {
     policy: Arc<Policy>,
     clock: Clock,
     counters: Arc<stats::Counters>,
+    verifier: Verifier,
 }
 
 impl Relay {
     /// Joins the parts.
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { store, live, intake, policy, clock } = parts;
-        Arc::new(Self { store, live, intake, policy, clock, counters: Arc::default() })
+        Arc::new(Self { store, live, intake, policy, clock, counters: Arc::default(), verifier: Verifier::default() })
     }
 
     /// A new connection. What it has to say goes into `outbox`.

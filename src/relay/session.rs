@@ -113,7 +113,7 @@ impl Session {
         match message {
             ClientMessage::Event(draft) => verbs::event::run(self, *draft),
             ClientMessage::Req { subscription, filters } => verbs::req::run(self, &subscription, filters),
-            ClientMessage::Count { subscription, filters } => verbs::count::run(self, &subscription, &filters),
+            ClientMessage::Count { subscription, filters } => verbs::count::run(self, &subscription, filters),
             ClientMessage::Close(subscription) => verbs::close::run(self, &subscription),
             ClientMessage::Auth(draft) => verbs::auth::run(self, &draft),
         }

@@ -26,6 +26,8 @@ pub enum Appended {
     Expired,
     /// The queue is full.
     Busy,
+    /// The disk is almost full.
+    NoRoom,
     /// It could not be written.
     Failed,
 }
@@ -76,9 +78,9 @@ pub trait Storage: Send + Sync {
     /// Takes an event whose signature is good; never blocks.
     fn append(&self, event: Event, done: OnAppended);
 
-    /// Starts a query: the union of the filters, each with its own limit, newest first, without duplicates, over events with a
-    /// number up to `at_seq`.
-    fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits, at_seq: u64) -> Result<Box<dyn Query>, Unreadable>;
+    /// Starts a query: the union of the filters, each with its own limit, newest first, without duplicates, over what is on
+    /// disk at this moment.
+    fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits) -> Result<Box<dyn Query>, Unreadable>;
 
     /// Starts to count the stored events that match any of the filters, `limit` left aside; stops at `cap`.
     fn count(&self, filters: &[Filter], cap: u64) -> Result<Box<dyn Tally>, Unreadable>;
@@ -86,6 +88,9 @@ pub trait Storage: Send + Sync {
 
 /// A running query.
 pub trait Query: Send {
+    /// The number up to which it sees events: the moment that it answers for. What is accepted later has a higher one.
+    fn at_seq(&self) -> u64;
+
     /// Emits events until there are no more, `deadline` has passed, or `emit` breaks. The event that it breaks on counts as
     /// emitted.
     fn run(&mut self, deadline: Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable>;

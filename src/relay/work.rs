@@ -9,7 +9,6 @@ use super::Relay;
 use super::storage::{Count, Query, Step, Tally, Unreadable};
 use crate::base::hex32::EventId;
 use crate::live::{Outbox, Subscription};
-use crate::policy::reading::Guard;
 use crate::protocol::reason::Reason;
 use crate::protocol::relay_message;
 
@@ -25,20 +24,14 @@ pub(super) enum Job {
 pub(super) struct Scanning {
     pub(super) subscription: Arc<Subscription>,
     pub(super) query: Box<dyn Query>,
-    /// The store's sequence number when it began.
-    pub(super) at_seq: u64,
     /// Recalled events that were sent before.
     pub(super) sent: Vec<EventId>,
-    pub(super) guard: Guard,
 }
 
-/// The tallies of a COUNT: |all| - (|hidden or seen| - |seen|), where `hidden` are the wallet events that filters of the query
-/// match and may not see, and `seen` those that another of its filters names.
+/// A count on its way.
 pub(super) struct Counting {
     pub(super) id: Box<str>,
-    pub(super) all: Box<dyn Tally>,
-    pub(super) hidden_or_seen: Option<Box<dyn Tally>>,
-    pub(super) seen: Option<Box<dyn Tally>>,
+    pub(super) tally: Box<dyn Tally>,
 }
 
 /// The jobs of one connection: one for each of its subscriptions at most, and a bounded number of counts.
@@ -90,17 +83,16 @@ impl Work {
 
 /// One slice; what is not finished comes back.
 fn scan(relay: &Relay, outbox: &Arc<Outbox>, mut scanning: Scanning) -> Option<Scanning> {
-    let Scanning { subscription, query, guard, .. } = &mut scanning;
+    let Scanning { subscription, query, .. } = &mut scanning;
     if !subscription.is_alive() {
         return None;
     }
     let step = query.run(Instant::now() + relay.policy.limits().slice, &mut |event| {
-        let has_room = if guard.shows(event.view()) { outbox.push_stored(subscription, event) } else { true };
-        if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if outbox.push_stored(subscription, event) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     match step {
         Ok(Step::More) => return Some(scanning),
-        Ok(Step::Done) => finish(relay, outbox, &scanning.subscription, scanning.at_seq, scanning.sent),
+        Ok(Step::Done) => finish(relay, outbox, &scanning.subscription, scanning.query.at_seq(), scanning.sent),
         Err(Unreadable) => fail(relay, outbox, &scanning.subscription),
     }
     None
@@ -125,40 +117,13 @@ pub(super) fn unreadable() -> Reason {
 
 /// One slice; what is not finished comes back.
 pub(super) fn count(relay: &Relay, outbox: &Outbox, mut counting: Counting) -> Option<Counting> {
-    match counting.run(Instant::now() + relay.policy.limits().slice) {
-        Ok(None) => return Some(counting),
-        Ok(Some(Count { count, approximate })) => {
+    match counting.tally.run(Instant::now() + relay.policy.limits().slice) {
+        Ok(Step::More) => return Some(counting),
+        Ok(Step::Done) => {
+            let Count { count, approximate } = counting.tally.so_far();
             outbox.push_text(relay_message::count(&counting.id, count, approximate));
         }
         Err(Unreadable) => relay.say_closed(outbox, &counting.id, &unreadable()),
     }
     None
-}
-
-impl Counting {
-    /// `None`: not finished.
-    fn run(&mut self, deadline: Instant) -> Result<Option<Count>, Unreadable> {
-        let Some(all) = run_tally(&mut *self.all, deadline)? else { return Ok(None) };
-        let Some(hidden_or_seen) = &mut self.hidden_or_seen else { return Ok(Some(all)) };
-        if all.approximate {
-            return Ok(Some(all));
-        }
-        let Some(hidden_or_seen) = run_tally(&mut **hidden_or_seen, deadline)? else { return Ok(None) };
-        let seen = match &mut self.seen {
-            None => Count::default(),
-            Some(seen) => {
-                let Some(seen) = run_tally(&mut **seen, deadline)? else { return Ok(None) };
-                seen
-            }
-        };
-        let hidden = hidden_or_seen.count.saturating_sub(seen.count);
-        Ok(Some(Count { count: all.count.saturating_sub(hidden), approximate: false }))
-    }
-}
-
-fn run_tally(tally: &mut dyn Tally, deadline: Instant) -> Result<Option<Count>, Unreadable> {
-    Ok(match tally.run(deadline)? {
-        Step::Done => Some(tally.so_far()),
-        Step::More => None,
-    })
 }

@@ -5,7 +5,7 @@
 //! Everything that waits together goes out in one write.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFuture;
 
 use super::Shared;
 use super::frames::{self, Broken, Decoder, Incoming};
@@ -22,11 +23,14 @@ use super::http::Upgraded;
 use super::slots::Slot;
 use crate::live::{Outbox, Outgoing};
 use crate::relay::{Peer, Session};
+use crate::telemetry::metrics::RelayMessages;
 
 /// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
 /// A client that sends this much at once is acted for, and then others have their turn.
 const TURN_BYTES: usize = 4 * 1024;
+/// Stored queries of a client run for this long, and then others have their turn.
+const TURN_MAX: Duration = Duration::from_millis(2);
 /// What is written at once.
 const BATCH_BYTES: usize = 64 * 1024;
 /// A scratch buffer that a large event has stretched is given back above this.
@@ -90,6 +94,7 @@ pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
         leave_at: None,
         took_turn: false,
         querying_since: None,
+        awaits_farewell: false,
         stream,
         session,
         outbox,
@@ -151,6 +156,8 @@ struct Connection {
     took_turn: bool,
     /// When the stored queries under way began.
     querying_since: Option<Instant>,
+    /// Whether it will be woken when clients are sent away.
+    awaits_farewell: bool,
     _slot: Slot,
 }
 
@@ -163,14 +170,16 @@ impl Drop for Connection {
 impl Connection {
     async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let outbox = Arc::clone(&self.outbox);
         let mut farewell = pin!(shared.farewell.cancelled());
         let mut alarm = pin!(tokio::time::sleep_until(self.next_alarm()));
         let over = loop {
+            // What a slice found is on its way before others have their turn. Whether there is more to do is asked after that:
+            // the write may just have made room for it.
+            self.pump();
             if let Err(over) = self.write() {
                 break over;
             }
-            if self.pump() || std::mem::take(&mut self.took_turn) {
+            if std::mem::take(&mut self.took_turn) || self.may_pump() {
                 tokio::task::yield_now().await;
                 match poll_fn(|cx| Poll::Ready(self.poll_socket(cx))).await {
                     Poll::Ready(Err(over)) => break over,
@@ -181,21 +190,7 @@ impl Connection {
             if due < alarm.deadline() {
                 alarm.as_mut().reset(due);
             }
-            let is_idle_writer = self.unsent.is_empty() && self.phase == Phase::Open;
-            let step = tokio::select! {
-                biased;
-                step = poll_fn(|cx| self.poll_socket(cx)) => step,
-                () = outbox.ready(), if is_idle_writer => Ok(()),
-                () = &mut farewell, if self.leave_at.is_none() => {
-                    self.leave_at = Some(Instant::now() + shared.farewell_delay());
-                    Ok(())
-                }
-                () = &mut alarm => {
-                    let step = self.on_alarm();
-                    alarm.as_mut().reset(self.next_alarm());
-                    step
-                }
-            };
+            let step = poll_fn(|cx| self.poll_step(cx, farewell.as_mut(), alarm.as_mut())).await;
             if let Err(over) = step {
                 break over;
             }
@@ -205,18 +200,53 @@ impl Connection {
         }
     }
 
-    /// Lets the session run one slice of a stored query, if nothing waits to be written.
-    fn pump(&mut self) -> bool {
-        let may = self.phase == Phase::Open && self.unsent.is_empty() && self.session.has_work() && self.outbox.has_room();
-        if may {
-            let since = *self.querying_since.get_or_insert_with(Instant::now);
-            self.session.pump();
-            if !self.session.has_work() {
-                self.querying_since = None;
-                self.shared.metrics.query_duration.record(since.elapsed());
+    /// Waits for what comes first: something to act on, something to write, the farewell, the alarm.
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        farewell: Pin<&mut WaitForCancellationFuture<'_>>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Poll<Result<(), Over>> {
+        if let Poll::Ready(step) = self.poll_socket(cx) {
+            return Poll::Ready(step);
+        }
+        if self.unsent.is_empty() && self.phase == Phase::Open && self.outbox.poll_ready(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        // All connections wait at one token, behind one lock: it is asked once, and then when there is something to hear.
+        let may_be_told = !self.awaits_farewell || self.shared.is_stopping();
+        if self.leave_at.is_none() && may_be_told {
+            self.awaits_farewell = true;
+            if farewell.poll(cx).is_ready() {
+                self.leave_at = Some(Instant::now() + self.shared.farewell_delay());
+                return Poll::Ready(Ok(()));
             }
         }
-        may
+        if alarm.as_mut().poll(cx).is_ready() {
+            let step = self.on_alarm();
+            alarm.as_mut().reset(self.next_alarm());
+            return Poll::Ready(step);
+        }
+        Poll::Pending
+    }
+
+    /// Whether there are stored queries to run, and nothing waits to be written.
+    fn may_pump(&self) -> bool {
+        self.phase == Phase::Open && self.unsent.is_empty() && self.session.has_work() && self.outbox.has_room()
+    }
+
+    /// Lets the session run slices of its stored queries: until they are done, or have found a write full, or have had their time.
+    fn pump(&mut self) {
+        if !self.may_pump() {
+            return;
+        }
+        let began = Instant::now();
+        let since = *self.querying_since.get_or_insert(began);
+        while self.session.pump() && self.outbox.queued_bytes() < BATCH_BYTES && began.elapsed() < TURN_MAX {}
+        if !self.session.has_work() {
+            self.querying_since = None;
+            self.shared.metrics.query_duration.record(since.elapsed());
+        }
     }
 
     /// Reads what is there and acts on it, or notices that the socket takes bytes again.
@@ -378,11 +408,13 @@ impl Connection {
                 frames::write_pong(bytes, &content);
             }
             self.outbox.pop_batch(BATCH_BYTES, frames);
+            let mut sent = RelayMessages::default();
             for frame in frames.drain(..) {
                 match frame {
-                    Outgoing::Text(text) => {
-                        self.shared.metrics.count_relay_message(&text);
-                        frames::write_text(bytes, &text);
+                    Outgoing::Text(message) => {
+                        let parts = message.parts();
+                        sent.add(parts[0]);
+                        frames::write_text(bytes, parts);
                     }
                     Outgoing::Close(code, words) => {
                         frames::write_close(bytes, Some(code), &words);
@@ -390,6 +422,7 @@ impl Connection {
                     }
                 }
             }
+            self.shared.metrics.count_relay_messages(&sent);
             let sent = try_write_all(&self.stream, bytes)?;
             self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
             if !self.unsent.is_empty() {

@@ -240,9 +240,11 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Broken> {
     Ok(Some(code))
 }
 
-/// Appends a text frame.
-pub fn write_text(out: &mut Vec<u8>, text: &str) {
-    write(out, OpCode::Data(Data::Text), text.as_bytes());
+/// Appends a text frame whose payload is these parts, one after the other.
+pub fn write_text(out: &mut Vec<u8>, parts: [&[u8]; 3]) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    head(out, OpCode::Data(Data::Text), length);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
 /// Appends a ping without content.
@@ -265,10 +267,14 @@ pub fn write_close(out: &mut Vec<u8>, code: Option<u16>, words: &str) {
 }
 
 fn write(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
+    head(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
+fn head(out: &mut Vec<u8>, opcode: OpCode, length: usize) {
     let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
     // Writing into a Vec does not fail.
-    let _ = header.format(payload.len() as u64, out);
-    out.extend_from_slice(payload);
+    let _ = header.format(length as u64, out);
 }
 
 #[cfg(test)]
@@ -421,7 +427,8 @@ mod tests {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             let mut out = Vec::new();
             let text = "x".repeat(length);
-            write_text(&mut out, &text);
+            let (first, rest) = text.as_bytes().split_at(length / 2);
+            write_text(&mut out, [first, b"", rest]);
             let mut client = WebSocket::from_raw_socket(Wire(&out), Role::Client, None);
             assert_eq!(client.read().unwrap(), Message::text(text));
         }

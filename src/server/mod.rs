@@ -146,6 +146,8 @@ impl Server {
     /// Sends everybody away (1012) after what waits for them went out. The listener must have been stopped before. Returns
     /// whether all connections were over in time.
     pub async fn say_farewell(&self, deadline: Duration) -> bool {
+        // Connections look at this before they ask whether they are to leave.
+        self.shared.stop_reading();
         self.shared.farewell.cancel();
         self.connections.close();
         tokio::time::timeout(deadline, self.connections.wait()).await.is_ok()

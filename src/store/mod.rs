@@ -19,6 +19,7 @@ pub mod plan;
 mod points;
 mod reader;
 mod retention;
+mod room;
 mod rows;
 mod scan;
 mod schema;
@@ -48,6 +49,7 @@ pub use self::stats::Stats;
 pub use self::writer::Done;
 
 use self::cache::HotEvents;
+use self::room::Room;
 use self::shared::{Core, Fatal, Published};
 use self::writer::{Job, Writer};
 use crate::base::clock::Clock;
@@ -79,6 +81,8 @@ pub enum Appended {
     Ephemeral,
     /// Too much is waiting, or the store is closing.
     Busy,
+    /// The disk is almost full.
+    NoRoom,
     /// The disk failed.
     Failed,
 }
@@ -114,7 +118,9 @@ impl Store {
             batched_events: AtomicU64::new(0),
             read_failures: AtomicU64::new(0),
             fatal: Fatal::default(),
+            room: Room::new(dir, config.free_bytes_min),
         });
+        core.room.look();
         let (jobs, waiting) = crossbeam_channel::bounded(config.queue_events.max(1));
         let writer = Writer {
             core: Arc::clone(&core),
@@ -142,6 +148,9 @@ impl Store {
         let core = &self.0.core;
         if core.fatal.is_struck() {
             return done(Appended::Failed);
+        }
+        if core.room.is_gone() {
+            return done(Appended::NoRoom);
         }
         let bytes = event.bytes().len();
         let waiting = core.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -194,10 +203,10 @@ impl Store {
         self.0.core.seq.load(Ordering::Acquire)
     }
 
-    /// Starts a query over events with a number of at most `at_seq` (`u64::MAX`: all there are; [`Scan::at_seq`] says up to
-    /// where that is, which is the exact place for a live subscription to go on from).
-    pub fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits, at_seq: u64) -> Result<Scan, ReadError> {
-        Scan::new(Arc::clone(&self.0.core), filters, &limits, at_seq)
+    /// Starts a query over what is stored at this moment. [`Scan::at_seq`] says up to which number that is: the exact place for
+    /// a live subscription to go on from.
+    pub fn scan(&self, filters: Arc<[Filter]>, limits: &ScanLimits) -> Result<Scan, ReadError> {
+        Scan::new(Arc::clone(&self.0.core), filters, limits)
     }
 
     /// Counts what matches, up to `cap`; takes as long as it takes. [`Store::counting`] does it in slices.

@@ -40,10 +40,10 @@ pub enum Step {
 }
 
 impl Scan {
-    pub(super) fn new(core: Arc<Core>, filters: Arc<[Filter]>, limits: &ScanLimits, at_seq: u64) -> Result<Self, ReadError> {
+    pub(super) fn new(core: Arc<Core>, filters: Arc<[Filter]>, limits: &ScanLimits) -> Result<Self, ReadError> {
         let moment = core.hot.moment();
         let snapshot = core.db.snapshot();
-        let at_seq = at_seq.min(core.seq_at(&snapshot)?);
+        let at_seq = core.seq_at(&snapshot)?;
         let streams = Streams::new(filters, limits, at_seq, &core.salt);
         Ok(Self { core, moment, snapshot, at_seq, streams, failed: None })
     }

@@ -18,6 +18,7 @@ use super::reader::Reader;
 use super::rows::{Row, author_head};
 use crate::protocol::event::{Event, EventRef};
 use crate::protocol::filter::Filter;
+use crate::protocol::kind::is_wallet;
 
 /// Up to this many authors are compared one by one.
 const FEW_AUTHORS: usize = 8;
@@ -199,6 +200,7 @@ impl Stream {
 struct Check {
     at_seq: u64,
     kinds: Option<Box<[u16]>>,
+    hides_wallet: bool,
     authors: Option<AuthorHeads>,
 }
 
@@ -213,12 +215,13 @@ impl Check {
             let heads = authors.iter().map(author_head);
             if authors.len() <= FEW_AUTHORS { AuthorHeads::Few(heads.collect()) } else { AuthorHeads::Many(heads.collect()) }
         });
-        Self { at_seq, kinds: filter.kinds.clone(), authors }
+        Self { at_seq, kinds: filter.kinds.clone(), hides_wallet: filter.hides_wallet, authors }
     }
 
     fn passes(&self, row: &Row) -> bool {
         row.place.seq <= self.at_seq
             && self.kinds.as_deref().is_none_or(|kinds| kinds.binary_search(&row.kind).is_ok())
+            && !(self.hides_wallet && is_wallet(row.kind))
             && match &self.authors {
                 None => true,
                 Some(AuthorHeads::Few(heads)) => heads.contains(&row.author_head),

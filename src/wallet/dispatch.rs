@@ -18,13 +18,13 @@ use super::methods::{
     Desk, Errand, cancel_hold_invoice, get_balance, get_budget, get_info, list_transactions, lookup_invoice, make_hold_invoice,
     make_invoice, pay, pay_invoice, pay_keysend, receive, settle_hold_invoice, sign_message, transaction_json,
 };
-use super::money::types::{InvoiceOrder, On, PayOrder, PayReply, Transaction};
+use super::money::types::{InvoiceOrder, On, PayOrder, PayReply, Selector, Transaction, Viewer};
 use super::notify::Promise;
 use super::service::Wallet;
 use super::terms::{self, Refusal, RequestKey, RequestRef, Scheme};
 use super::wire::info_event::Offer;
 use super::wire::method::Method;
-use super::wire::request::Call;
+use super::wire::request::{Call, Pay};
 use super::wire::response::success;
 use crate::base::hex32::EventId;
 use crate::protocol::reason::{Reason, Verdict};
@@ -157,8 +157,10 @@ impl Wallet {
         match call {
             Call::PayInvoice(pay) => self.pay(job, terms::Method::PayInvoice, pay_invoice::errand(pay), None),
             Call::PayKeysend(pay) => self.pay(job, terms::Method::PayKeysend, pay_keysend::errand(pay), None),
-            Call::Pay(wish) => match pay::choose(self.money().info().network, wish) {
-                Ok(pay::Chosen { errand, hash, amount }) => self.pay(job, terms::Method::Pay, errand, Some((hash, amount))),
+            Call::Pay(wish) => match self.choose(wish) {
+                Ok(pay::Chosen { errand, hash, amount, .. }) => {
+                    self.pay(job, terms::Method::Pay, errand, Some((hash, amount)));
+                }
                 Err(refusal) => job.owed().refuse(&refusal),
             },
             Call::MultiPayInvoice(items) => self.pay_several(job, terms::Method::MultiPayInvoice, multi_pay::invoices(items)),
@@ -194,6 +196,18 @@ impl Wallet {
             Call::LookupInvoice(lookup) => job.answered(self, |desk| lookup_invoice::run(desk, lookup)),
             Call::ListTransactions(list) => job.answered(self, |desk| list_transactions::run(desk, list)),
         }
+    }
+
+    /// What a `pay` is to pay, within the fee that it allows.
+    fn choose(&self, wish: Pay) -> Result<pay::Chosen, Refusal> {
+        let money = self.money();
+        let chosen = pay::choose(money.info().network, wish)?;
+        if chosen.fee_max.is_some() {
+            // A read that fails counts as outside: the stricter reading.
+            let is_inside = matches!(money.lookup(Viewer::Owner, &Selector::Receipt(chosen.hash)), Ok(Some(_)));
+            pay::check_fee(&chosen, money.fee_reserve(chosen.amount), is_inside)?;
+        }
+        Ok(chosen)
     }
 
     /// One payment. Its answer comes from the money room; `known` is what a pending one can be told of.

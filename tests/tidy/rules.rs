@@ -83,6 +83,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
     ),
     (&["tonic", "tower"], &["src/pb", "src/policy/remote", "src/wallet/backend/", "src/server/admin"]),
     (&["clap", "qrcode"], &["src/cli/", "src/bench/"]),
+    (&["argon2", "chacha20poly1305", "bip39"], &["src/app/keys/"]),
     (&["toml", "toml_edit"], &["src/config/", "src/bench/profile.rs"]),
 ];
 

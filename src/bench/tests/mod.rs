@@ -1,6 +1,7 @@
 //! The generator against a small relay that is known to be right, and against relays that misbehave in known ways.
 
 mod stub;
+mod tls;
 
 use std::time::Duration;
 
@@ -38,6 +39,20 @@ async fn every_published_event_arrives_once_and_is_counted_once() {
     assert_eq!(stub.events(), 620, "warm-up and two repeats, all different");
     assert!(stub.most_in_flight() <= 5, "{} in flight on one connection", stub.most_in_flight());
     assert!(row.per_second_min <= row.per_second && row.per_second <= row.per_second_max);
+}
+
+#[tokio::test]
+async fn a_relay_behind_tls_is_loaded_as_any_other_and_a_stranger_is_not_trusted() {
+    let stub = Stub::start(Behaviour { awkward: true, ..Behaviour::default() }).await;
+    let front = tls::Front::start(&stub.url).await;
+    let (url, ca) = (&front.url, front.ca().display().to_string());
+    let run = |line: String| async move { run_here(&Line::try_parse_from(line.split(' ')).unwrap().workload).await };
+    let line = format!("bench publish --events 300 --connections 3 --window 40 --repeats 1 --warmup 0 --url {url}");
+    let report = run(format!("{line} --ca {ca}")).await.unwrap();
+    assert_eq!((only(&report).operations, only(&report).failed, stub.events()), (300, 0, 300));
+    let error = run(line).await.unwrap_err();
+    assert!(matches!(error, ClientError::Connect(..)), "{error}");
+    assert_eq!(stub.events(), 300);
 }
 
 #[tokio::test]
@@ -159,6 +174,11 @@ async fn a_wallet_behind_a_uri_is_asked_and_its_errors_count() {
         assert_eq!((only(&report).operations, only(&report).failed), (12, 0), "{}", report.to_table());
         assert!(report.to_table().contains("2 clients share 1 connections"));
     }
+    let pair = format!("nwc --uri {uri} --uri {payee} --method pay_invoice --clients 4 --repeats 1");
+    let report = bench(&stub, &format!("{pair} --requests 13")).await.unwrap();
+    assert_eq!((only(&report).operations, only(&report).failed), (13, 0), "each pays the next: {}", report.to_table());
+    let error = bench(&stub, &format!("{pair} --requests 2000")).await.unwrap_err();
+    assert!(error.to_string().contains("2000 requests need 3 payees"), "{error}");
     let line = format!("nwc --uri {uri} --requests 10 --rate 200 --repeats 1 --warmup 0");
     assert_eq!(only(&bench(&stub, &line).await.unwrap()).operations, 10);
     let error = bench(&stub, &format!("nwc --uri {uri} --method pay_invoice --requests 1")).await.unwrap_err();

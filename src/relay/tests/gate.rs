@@ -27,6 +27,19 @@ fn events_that_come_during_the_query_follow_eose_once() {
     assert!(client.frames().is_empty());
 }
 
+/// A profile that is replaced between the subscription and the snapshot of its query is neither missing nor there twice.
+#[test]
+fn what_is_replaced_just_before_the_snapshot_is_found_in_its_new_version() {
+    let house = House::new();
+    let version = |at: u64| packed(&signed(1, 0, at, &[], &format!("v{at}")));
+    house.store.commit(version(NOW - 9));
+    *house.store.before_snapshot.lock() = Some(version(NOW - 5));
+    let mut client = house.client();
+    let frames = client.say(&format!(r#"["REQ","q",{{"authors":["{}"],"kinds":[0]}}]"#, key_hex(1)));
+    assert_eq!(contents(&frames[..1]), [format!("v{}", NOW - 5)], "{frames:?}");
+    assert_eq!(frames[1..], [serde_json::json!(["EOSE", "q"])], "once, and before EOSE");
+}
+
 #[test]
 fn nothing_is_lost_or_doubled_while_others_publish() {
     const EVENTS: usize = 3_000;

@@ -17,6 +17,7 @@ use crate::policy::rate::Ticker;
 use crate::policy::{Home, Limits, Policy, RateConfig, Rules};
 use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
+use crate::protocol::kind::{Class, class};
 use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Tally, Unreadable};
 use crate::relay::{Intake, NoIntake, Parts, Peer, Relay, Session, Stats};
 
@@ -50,6 +51,8 @@ pub(super) struct Memory {
     pub(super) hold: AtomicBool,
     held: Mutex<Vec<(Event, OnAppended)>>,
     pub(super) broken: AtomicBool,
+    /// Committed at the last moment before the next query takes its snapshot.
+    pub(super) before_snapshot: Mutex<Option<Event>>,
 }
 
 impl Memory {
@@ -63,6 +66,7 @@ impl Memory {
             hold: AtomicBool::new(false),
             held: Mutex::default(),
             broken: AtomicBool::new(false),
+            before_snapshot: Mutex::default(),
         }
     }
 
@@ -76,7 +80,12 @@ impl Memory {
             return Appended::Duplicate;
         }
         let seq = self.seq.load(Ordering::Acquire) + 1;
-        self.events.write().push((seq, event.clone()));
+        let mut events = self.events.write();
+        if class(event.kind()) == Class::Replaceable {
+            events.retain(|(_, old)| (old.kind(), old.pubkey()) != (event.kind(), event.pubkey()));
+        }
+        events.push((seq, event.clone()));
+        drop(events);
         self.seq.store(seq, Ordering::Release);
         if seq.is_multiple_of(7) {
             std::thread::yield_now();
@@ -111,12 +120,17 @@ impl Storage for Memory {
         }
     }
 
-    fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits, at_seq: u64) -> Result<Box<dyn Query>, Unreadable> {
+    fn scan(&self, filters: Arc<[Filter]>, limits: ScanLimits) -> Result<Box<dyn Query>, Unreadable> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(Unreadable);
         }
-        let mut found: Vec<Event> =
-            self.events.read().iter().filter(|(seq, _)| *seq <= at_seq).map(|(_, event)| event.clone()).collect();
+        if let Some(event) = self.before_snapshot.lock().take() {
+            self.commit(event);
+        }
+        let events = self.events.read();
+        let at_seq = self.seq();
+        let mut found: Vec<Event> = events.iter().filter(|(seq, _)| *seq <= at_seq).map(|(_, event)| event.clone()).collect();
+        drop(events);
         found.sort_by(|a, b| b.created_at().cmp(&a.created_at()).then_with(|| a.id().cmp(&b.id())));
         let limit = |filter: &Filter| filter.limit.unwrap_or(limits.default_limit).min(limits.max_limit);
         let mut left: Vec<u64> = filters.iter().map(limit).collect();
@@ -131,7 +145,7 @@ impl Storage for Memory {
             wanted
         });
         found.reverse();
-        Ok(Box::new(MemoryQuery { left: found, slice_events: self.slice_events.load(Ordering::Relaxed) }))
+        Ok(Box::new(MemoryQuery { at_seq, left: found, slice_events: self.slice_events.load(Ordering::Relaxed) }))
     }
 
     fn count(&self, filters: &[Filter], cap: u64) -> Result<Box<dyn Tally>, Unreadable> {
@@ -162,11 +176,16 @@ impl Tally for MemoryTally {
 }
 
 struct MemoryQuery {
+    at_seq: u64,
     left: Vec<Event>,
     slice_events: usize,
 }
 
 impl Query for MemoryQuery {
+    fn at_seq(&self) -> u64 {
+        self.at_seq
+    }
+
     fn run(&mut self, _: Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         for _ in 0..self.slice_events {
             let Some(event) = self.left.pop() else { return Ok(Step::Done) };
@@ -289,7 +308,7 @@ impl Client {
         let mut frames = Vec::new();
         for outgoing in out {
             match outgoing {
-                Outgoing::Text(text) => frames.push(serde_json::from_str(&text).unwrap()),
+                Outgoing::Text(text) => frames.push(serde_json::from_str(&text.to_string()).unwrap()),
                 Outgoing::Close(code, reason) => self.closed = Some((code, reason)),
             }
         }

@@ -2,7 +2,6 @@
 
 use crate::protocol::event::Draft;
 use crate::protocol::reason::{Reason, Verdict};
-use crate::protocol::verify::verify;
 use crate::relay::Relay;
 use crate::relay::session::Session;
 use crate::relay::stats::Verb;
@@ -28,7 +27,7 @@ fn log_in(session: &mut Session, draft: &Draft<'_>) -> Result<(), Reason> {
     login.check(draft, homes, limits, relay.clock.now_s())?;
     draft.pack(&limits.event)?;
     relay.counters.signature_check();
-    verify(&draft.id, &draft.pubkey, &draft.sig)?;
+    relay.verifier.verify(&draft.id, &draft.pubkey, &draft.sig)?;
     login.add(draft.pubkey);
     Ok(())
 }

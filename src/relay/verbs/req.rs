@@ -1,15 +1,16 @@
 //! `["REQ", subscription, filter, ...]`: kept wallet messages first, then stored events in slices, EOSE, then live ones.
 //!
-//! The live subscription is installed, with its gate closed, before the store is asked how far it is: see `live::subscription`.
+//! The live subscription is installed, with its gate closed, before the scan takes its snapshot, and the scan itself says up to
+//! which number it sees. A number that was read before would be too low for it: of a profile that is replaced in between, the
+//! old version would be gone and the new one passed over. See `live::subscription`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::check_id;
 use crate::base::hex32::EventId;
 use crate::live::Subscription;
-use crate::policy::reading::{self, Guard, effective_limit};
+use crate::policy::reading::{self, effective_limit};
 use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
 use crate::protocol::kind::{self, Class};
@@ -17,7 +18,7 @@ use crate::protocol::reason::Reason;
 use crate::relay::Relay;
 use crate::relay::session::Session;
 use crate::relay::stats::Verb;
-use crate::relay::storage::{ScanLimits, Unreadable};
+use crate::relay::storage::ScanLimits;
 use crate::relay::work::{self, Job, Scanning};
 
 pub(in crate::relay) fn run(session: &mut Session, id: &str, filters: Vec<Filter>) {
@@ -53,14 +54,14 @@ fn open(session: &mut Session, id: &str, filters: Arc<[Filter]>) {
     session.end_subscription(id);
     let subscription = relay.live.subscribe(id, Arc::clone(&filters), Arc::clone(&session.outbox));
     session.subscriptions.push(Arc::clone(&subscription));
-    let at_seq = relay.store.seq();
     let (sent, filters) = recall(&relay, session, &subscription, filters);
     if filters.iter().all(asks_for_nothing_stored) {
-        return work::finish(&relay, &session.outbox, &subscription, at_seq, sent);
+        return work::finish(&relay, &session.outbox, &subscription, relay.store.seq(), sent);
     }
-    let (guard, filters, limits) = guarded(&relay, filters);
-    match relay.store.scan(filters, limits, at_seq) {
-        Ok(query) => session.work.add(Job::Scan(Scanning { subscription, query, at_seq, sent, guard })),
+    let limits = relay.policy.limits();
+    let limits = ScanLimits { default_limit: limits.default_limit, max_limit: limits.max_limit };
+    match relay.store.scan(filters, limits) {
+        Ok(query) => session.work.add(Job::Scan(Scanning { subscription, query, sent })),
         Err(_) => work::fail(&relay, &session.outbox, &subscription),
     }
 }
@@ -118,31 +119,4 @@ fn recalled(relay: &Relay, filter: &Filter) -> Vec<Event> {
     found.sort_by(|a, b| b.created_at().cmp(&a.created_at()).then_with(|| a.id().cmp(&b.id())));
     found.dedup_by_key(|event| event.id());
     found
-}
-
-/// What the store is asked for, with as many events more as will be passed over.
-fn guarded(relay: &Relay, filters: Arc<[Filter]>) -> (Guard, Arc<[Filter]>, ScanLimits) {
-    let limits = relay.policy.limits();
-    let mut scan = ScanLimits { default_limit: limits.default_limit, max_limit: limits.max_limit };
-    let (guard, surplus) = Guard::new(&filters, limits, |hidden| count_hidden(relay, hidden));
-    if surplus == 0 {
-        return (guard, filters, scan);
-    }
-    scan.max_limit = scan.max_limit.saturating_add(surplus);
-    let mut asked = filters.to_vec();
-    for filter in &mut asked {
-        let surplus = if reading::hidden(filter).is_some() { surplus } else { 0 };
-        filter.limit = Some(effective_limit(filter, limits).saturating_add(surplus));
-    }
-    (guard, asked.into(), scan)
-}
-
-/// How many stored events the filters match that they may not see; no more than a slice finds.
-fn count_hidden(relay: &Relay, hidden: &[Filter]) -> u64 {
-    let limits = relay.policy.limits();
-    let Ok(mut tally) = relay.store.count(hidden, limits.max_limit) else { return 0 };
-    match tally.run(Instant::now() + limits.slice) {
-        Ok(_) => tally.so_far().count,
-        Err(Unreadable) => 0,
-    }
 }

@@ -1,6 +1,7 @@
 //! The shell from outside: a real socket, a real client (tungstenite), a relay without a disk.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -20,6 +21,7 @@ use super::*;
 use crate::base::clock::Clock;
 use crate::base::hex32::EventId;
 use crate::base::shutdown::Shutdown;
+use crate::live::testing::{packed, signed};
 use crate::live::{Live, LiveConfig, TotalBytes};
 use crate::policy::{Limits, Policy, RateConfig, Rules};
 use crate::protocol::event::Event;
@@ -30,10 +32,17 @@ use crate::telemetry::metrics::{Registry, ServerMetrics};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A store that has nothing, and panics when it is asked for this kind.
-struct Nothing;
+/// A store that has nothing; it panics when it is asked for one kind, and takes long over another.
+struct Nothing {
+    /// Whether the client has its first event of the long query.
+    heard: Arc<AtomicBool>,
+}
 
 const PANIC_KIND: u16 = 666;
+const LONG_KIND: u16 = 777;
+/// A query whose answer is larger than all buffers between here and the client.
+const LARGE_KIND: u16 = 778;
+const LARGE_EVENTS: usize = 400;
 
 impl Storage for Nothing {
     fn has(&self, _: &EventId) -> bool {
@@ -48,9 +57,17 @@ impl Storage for Nothing {
         done(Appended::Stored { seq: 1 });
     }
 
-    fn scan(&self, filters: Arc<[Filter]>, _: ScanLimits, _: u64) -> Result<Box<dyn Query>, Unreadable> {
+    fn scan(&self, filters: Arc<[Filter]>, _: ScanLimits) -> Result<Box<dyn Query>, Unreadable> {
         let asked = |filter: &Filter| filter.kinds.as_deref() == Some(&[PANIC_KIND]);
         assert!(!filters.iter().any(asked), "as the test wants");
+        if filters.iter().any(|filter| filter.kinds.as_deref() == Some(&[LONG_KIND])) {
+            let first = packed(&signed::<&[&str], _>(1, LONG_KIND, 1, &[], "first"));
+            return Ok(Box::new(Long { first: Some(first), heard: Arc::clone(&self.heard) }));
+        }
+        if filters.iter().any(|filter| filter.kinds.as_deref() == Some(&[LARGE_KIND])) {
+            let event = packed(&signed::<&[&str], _>(1, LARGE_KIND, 1, &[], &"x".repeat(60_000)));
+            return Ok(Box::new(Large { event, left: LARGE_EVENTS }));
+        }
         Ok(Box::new(Empty))
     }
 
@@ -62,8 +79,52 @@ impl Storage for Nothing {
 struct Empty;
 
 impl Query for Empty {
+    fn at_seq(&self) -> u64 {
+        0
+    }
+
     fn run(&mut self, _: std::time::Instant, _: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
         Ok(Step::Done)
+    }
+}
+
+struct Large {
+    event: Event,
+    left: usize,
+}
+
+impl Query for Large {
+    fn at_seq(&self) -> u64 {
+        0
+    }
+
+    fn run(&mut self, _: std::time::Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+        while self.left > 0 {
+            self.left -= 1;
+            if emit(self.event.clone()).is_break() {
+                return Ok(Step::More);
+            }
+        }
+        Ok(Step::Done)
+    }
+}
+
+/// One event at once, and no end before the client has it.
+struct Long {
+    first: Option<Event>,
+    heard: Arc<AtomicBool>,
+}
+
+impl Query for Long {
+    fn at_seq(&self) -> u64 {
+        0
+    }
+
+    fn run(&mut self, _: std::time::Instant, emit: &mut dyn FnMut(Event) -> ControlFlow<()>) -> Result<Step, Unreadable> {
+        if let Some(first) = self.first.take() {
+            assert!(emit(first).is_continue());
+        }
+        Ok(if self.heard.load(Ordering::Acquire) { Step::Done } else { Step::More })
     }
 }
 
@@ -99,6 +160,7 @@ struct House {
     url: String,
     address: std::net::SocketAddr,
     registry: Registry,
+    heard: Arc<AtomicBool>,
 }
 
 async fn house() -> House {
@@ -117,10 +179,11 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     };
     change(&mut config);
     let registry = Registry::new();
+    let heard = Arc::new(AtomicBool::new(false));
     let clock = Clock::system();
     let rates = RateConfig { enabled: false, ..RateConfig::default() };
     let relay = Relay::new(crate::relay::Parts {
-        store: Arc::new(Nothing),
+        store: Arc::new(Nothing { heard: Arc::clone(&heard) }),
         live: Live::new(&LiveConfig::default(), clock.clone()),
         intake: Arc::new(NoIntake),
         policy: Arc::new(Policy::new(Limits::default(), &rates, Vec::new(), Rules::default())),
@@ -138,7 +201,7 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
         health: Arc::new(NoHealth),
     };
     let server = Server::start(bound, config, parts);
-    House { server, shutdown, url: format!("ws://{address}/"), address, registry }
+    House { server, shutdown, url: format!("ws://{address}/"), address, registry, heard }
 }
 
 /// A client that nobody has greeted yet: a login is only offered where one is needed.
@@ -185,6 +248,32 @@ async fn messages_are_answered_also_when_many_come_in_one_piece() {
 }
 
 #[tokio::test]
+async fn what_a_long_query_has_found_is_sent_before_it_ends() {
+    let house = house().await;
+    let mut client = connect(&house).await;
+    client.send(Message::text(format!(r#"["REQ","s",{{"kinds":[{LONG_KIND}]}}]"#))).await.unwrap();
+    let first = tokio::time::timeout(Duration::from_secs(20), text(&mut client)).await.expect("the first event in time");
+    assert!(first.starts_with(r#"["EVENT","s",{"#), "{first}");
+    house.heard.store(true, Ordering::Release);
+    assert_eq!(text(&mut client).await, r#"["EOSE","s"]"#);
+}
+
+/// The query pauses while the socket takes nothing, and goes on when it does.
+#[tokio::test]
+async fn an_answer_larger_than_all_buffers_comes_whole() {
+    let house = house().await;
+    for _ in 0..5 {
+        let mut client = connect(&house).await;
+        client.send(Message::text(format!(r#"["REQ","s",{{"kinds":[{LARGE_KIND}]}}]"#))).await.unwrap();
+        for number in 0..=LARGE_EVENTS {
+            let text = tokio::time::timeout(Duration::from_secs(20), text(&mut client)).await.expect("the next frame in time");
+            let expected = if number < LARGE_EVENTS { r#"["EVENT","s",{"# } else { r#"["EOSE","s"]"# };
+            assert!(text.starts_with(expected), "frame {number}: {}", text.chars().take(80).collect::<String>());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_breach_is_answered_with_its_close_code() {
     let house = house().await;
     let raw = |payload: Vec<u8>| Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true));
@@ -198,6 +287,16 @@ async fn a_breach_is_answered_with_its_close_code() {
         client.send(message).await.unwrap();
         assert_eq!(close_code(&mut client).await, Some(code));
     }
+    let mut client = connect(&house).await;
+    for _ in 0..10 {
+        client.feed(Message::Ping(Bytes::new())).await.unwrap();
+    }
+    client.send(Message::text(r#"["REQ","s",{"limit":0}]"#)).await.unwrap();
+    let mut heard = text(&mut client).await;
+    while heard.contains("Pong") {
+        heard = text(&mut client).await;
+    }
+    assert_eq!(heard, r#"["EOSE","s"]"#, "ten a second are taken");
     let mut client = connect(&house).await;
     for _ in 0..11 {
         client.feed(Message::Ping(Bytes::new())).await.unwrap();

@@ -84,7 +84,7 @@ pub(in crate::store) fn filter(json: &str) -> Filter {
 
 /// Runs a query to its end.
 pub(in crate::store) fn query(store: &Store, filters: &[Filter]) -> Vec<Event> {
-    let mut scan = store.scan(Arc::from(filters), ScanLimits::default(), u64::MAX).unwrap();
+    let mut scan = store.scan(Arc::from(filters), &ScanLimits::default()).unwrap();
     let mut found = Vec::new();
     let mut emit = |event| {
         found.push(event);

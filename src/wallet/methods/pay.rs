@@ -77,6 +77,20 @@ pub struct Chosen {
     pub hash: PaymentHash,
     /// What the payee gets.
     pub amount: Msat,
+    /// Most that it may cost on top, where the client says so.
+    pub fee_max: Option<Msat>,
+}
+
+/// Whether the payment keeps to the fee that the client allows: the wallet may spend its whole reserve, except on an invoice made
+/// here (`is_inside`), which costs nothing.
+pub fn check_fee(chosen: &Chosen, reserve: Msat, is_inside: bool) -> Result<(), Refusal> {
+    match chosen.fee_max {
+        Some(fee_max) if !is_inside && fee_max < reserve => {
+            let words = format!("this payment may cost up to {reserve} in fees, the request allows {fee_max}; nothing was paid");
+            Err(Refusal::new(ErrorCode::FeeLimitExceeded, words))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Chooses the instruction and checks network and amounts.
@@ -91,7 +105,8 @@ pub fn choose(network: Network, pay: Pay) -> Result<Chosen, Refusal> {
     }
     let amount = one_amount(&invoice, of_uri, pay.amount_msat)?;
     let target = PayTarget::Invoice { bolt11, amount: Some(amount) };
-    Ok(Chosen { errand: Errand { target, metadata: pay.metadata }, hash: invoice.hash, amount })
+    let errand = Errand { target, metadata: pay.metadata };
+    Ok(Chosen { errand, hash: invoice.hash, amount, fee_max: pay.fee_max })
 }
 
 /// All amounts that are named must be the same one.
@@ -115,4 +130,24 @@ fn bad(words: String) -> Refusal {
 fn foreign(theirs: &str, ours: Network) -> Refusal {
     let words = format!("the invoice is for {theirs}, this wallet is on {}; nothing was paid", ours.as_str());
     Refusal::new(ErrorCode::UnsupportedNetwork, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fee_limit_below_what_may_be_spent_is_refused_unless_it_stays_inside() {
+        let msat = |msat| Msat::new(msat).unwrap();
+        let target = PayTarget::Invoice { bolt11: "lnbc1".to_owned(), amount: None };
+        let errand = Errand { target, metadata: None };
+        let mut chosen = Chosen { errand, hash: PaymentHash::from([1; 32]), amount: msat(1_000_000), fee_max: Some(msat(9_999)) };
+        let refused = check_fee(&chosen, msat(10_000), false).unwrap_err();
+        assert_eq!(refused.code.as_str(), "FEE_LIMIT_EXCEEDED");
+        assert_eq!(check_fee(&chosen, msat(10_000), true), Ok(()));
+        for fee_max in [None, Some(msat(10_000)), Some(msat(10_001))] {
+            chosen.fee_max = fee_max;
+            assert_eq!(check_fee(&chosen, msat(10_000), false), Ok(()), "{fee_max:?}");
+        }
+    }
 }

@@ -81,6 +81,11 @@ impl Money {
         self.0.export(account, each)
     }
 
+    /// Most that a payment to the outside may cost on top, by the configuration; inside it costs nothing.
+    pub fn fee_reserve(&self, amount: Msat) -> Msat {
+        self.0.fee_reserve(amount)
+    }
+
     /// What the account can spend now: its balance without what is held. Memory only.
     pub fn balance(&self, account: AccountId) -> Option<Msat> {
         self.0.view().balance(account)

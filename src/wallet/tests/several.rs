@@ -127,6 +127,9 @@ fn pay_takes_every_form_of_an_invoice_and_names_its_transaction() {
         assert!(paid["preimage"].is_string() && paid["settled_at"] == NOW_S && paid["created_at"] == NOW_S);
         assert_eq!(house.balance(&bob), 21_000 * (n as u64 + 1));
     }
+    let within = house.invoice(&bob, 1_000);
+    let paid = house.result(&alice, "pay", json!({ "payment": within, "max_fee": 0 }));
+    assert_eq!(paid["fees_paid"], 0, "inside there is no fee");
     let open = house.result(&bob, "receive", json!({ "description": "tea" }));
     let uri = open["bip321"].as_str().unwrap();
     assert!(uri.starts_with("bitcoin:?lightning=lnbcrt1"), "{uri}");

@@ -104,6 +104,8 @@ async fn what_a_deletion_does_not_reach() {
         address(&me, "1", ""),
         address(&me, "30023", "Y"),
         format!("30024:{}", me.hex),
+        address(&me, "030024", "x"),
+        address(&me, "+30024", "x"),
         "30024::x".to_owned(),
         "nonsense".to_owned(),
         String::new(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod every_method;
+mod hold;
 mod late;
 mod limits;
 mod methods;

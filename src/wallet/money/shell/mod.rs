@@ -107,6 +107,7 @@ pub(super) struct Room {
     backend: Arc<dyn Backend>,
     clock: Clock,
     waiting_max: usize,
+    limits: Limits,
 }
 
 impl Room {
@@ -119,12 +120,13 @@ impl Room {
         let (queue, inbox) = unbounded();
         let shared = Arc::new(Shared { view: View::new(), waiting: AtomicUsize::new(0), is_shut: AtomicBool::new(false) });
         let (clock, backend, waiting_max) = (parts.clock.clone(), Arc::clone(&parts.backend), parts.waiting_max);
+        let limits = parts.limits.clone();
         let mut worker = Worker::open(parts, Arc::clone(&shared), queue.clone(), inbox)?;
         let shelf = worker.shelf();
         worker.recover()?;
         let thread = std::thread::Builder::new().name("money".to_owned()).spawn(move || worker.run())?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { shared, queue, thread, shelf, backend, clock, waiting_max })
+        Ok(Self { shared, queue, thread, shelf, backend, clock, waiting_max, limits })
     }
 
     pub(super) fn view(&self) -> &View {
@@ -198,6 +200,10 @@ impl Room {
             Some(eyes) => read::lookup(&self.shelf, eyes, selector, self.clock.now_s()),
             None => Ok(None),
         }
+    }
+
+    pub(super) fn fee_reserve(&self, amount: Msat) -> Msat {
+        self.limits.fee_reserve(amount)
     }
 
     pub(super) fn stored_answer(&self, key: &RequestKey) -> Result<Option<KnownAnswer>, RowsError> {

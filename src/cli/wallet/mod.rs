@@ -163,6 +163,8 @@ pub async fn run(command: WalletCommand, data: &Path, out: &mut (dyn Write + Sen
         WalletCommand::Status(_) | WalletCommand::Resume(_) | WalletCommand::Reconcile(_) => {
             health(command, &mut client, out).await
         }
+        // Needs no server; the caller runs it.
+        WalletCommand::TestBackend(_) => Err(CommandError::Usage("test-backend asks the wallet itself, not a server".to_owned())),
     }
 }
 
@@ -222,8 +224,6 @@ async fn money(command: WalletCommand, client: &mut AdminConnection, out: &mut (
             let both = [reply.from.unwrap_or_default(), reply.to.unwrap_or_default()];
             show::accounts(out, &both)
         }
-        // Needs no server; the caller runs it.
-        WalletCommand::TestBackend(_) => Err(CommandError::Usage("test-backend asks the wallet itself, not a server".to_owned())),
         WalletCommand::Payments(args) => {
             let wish = ListPaymentsRequest {
                 account: args.account.unwrap_or_default(),

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::super::admin_client::CommandError;
 use super::parse;
 use crate::app::data_dir::DataDir;
+use crate::app::keys::{self, Birth};
 use crate::app::wallet::open_backend;
 use crate::base::amount::Msat;
 use crate::base::clock::Clock;
@@ -75,10 +76,11 @@ struct Report {
 /// Opens the configured back end beside a hearth that may be running, and asks it.
 pub(crate) async fn run(args: TestBackendArgs, settings: &Settings, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
     let payment = args.invoice.as_deref().zip(args.spend_msat).map(|(invoice, most)| payment(invoice, most)).transpose()?;
-    let data = DataDir::new(settings.data.clone());
+    let data = DataDir::new(settings.data.clone()).with_credentials(settings.keys.credentials.clone());
     let failed = |error: &dyn std::fmt::Display| CommandError::Failed(error.to_string());
-    data.make().map_err(|error| failed(&error))?;
-    let keys = data.read_keys().map_err(|error| failed(&error))?;
+    let passphrase = keys::passphrase(&settings.keys).map_err(|error| failed(&error))?.map(|(passphrase, _)| passphrase);
+    data.make(&Birth { passphrase: passphrase.clone(), ..Birth::default() }).map_err(|error| failed(&error))?;
+    let keys = data.read_keys(passphrase.as_ref()).map_err(|error| failed(&error))?;
     let clock = Clock::system();
     let away = |error: &dyn std::fmt::Display| {
         CommandError::Failed(format!("the wallet cannot be tested: {error}\nstart it, or correct [wallet] in the configuration"))

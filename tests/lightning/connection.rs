@@ -55,7 +55,7 @@ fn a_lost_connection_is_said_at_once_and_comes_back_by_itself() {
         rig.server.pause().await;
         let words = rig.refuses("cannot be used now: it cannot be reached").await;
         assert!(words.contains("Nothing was sent"), "{words}");
-        assert_eq!(rig.lnd().node_balance(), None, "an old balance is none");
+        assert!(rig.lnd().node_balance().is_some(), "what was seen last is still shown");
         // A payment that slips through before that is noticed was certainly not made.
         let unpaid = rig.near().invoice(Some(4_000), "meanwhile");
         let SendResult::Failed(words) = rig.send(order(&unpaid, 4_000, 0)).await else { panic!("not failed") };

@@ -14,6 +14,7 @@
 )]
 
 mod chain;
+mod conformance;
 mod connection;
 mod faults;
 mod hearth_over_lnd;
@@ -23,6 +24,8 @@ mod node;
 mod payments;
 mod rig;
 mod store;
+#[path = "../backends/suite/mod.rs"]
+mod suite;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the harness of tests/it; what is not needed here is used there")]
 mod support;

@@ -19,10 +19,15 @@ use crate::support::{PATIENCE, eventually};
 /// Millions more than all tests together move.
 const CHANNEL_SAT: u64 = 10_000_000;
 
-/// Runs a test on the runtime on which the common nodes live.
-pub fn run(test: impl Future<Output = ()>) {
+/// The runtime on which the common nodes live.
+pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()).block_on(test);
+    RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap())
+}
+
+/// Runs a test on it.
+pub fn run(test: impl Future<Output = ()>) {
+    runtime().block_on(test);
 }
 
 /// `a`, behind LND; `b`, next to it; `c`, behind `b`, who takes a fee.

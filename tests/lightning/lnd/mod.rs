@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use hearth::wallet::backend::Network;
 use hearth::wallet::backend::lnd::Config;
-use hearth::wallet::backend::lnd::messages::CancelInvoiceRequest;
+use hearth::wallet::backend::lnd::messages::{CancelInvoiceRequest, InvoiceState, PaymentHashRequest};
 use ldk_node::Event;
 use tempfile::TempDir;
 use tokio::sync::broadcast;
@@ -129,6 +129,12 @@ impl LndServer {
     /// How often a payment was begun: never more than once unless it failed in between.
     pub fn times_begun(&self, hash: &[u8; 32]) -> u32 {
         self.inner.begun.lock().unwrap().get(hash).map_or(0, |(_, times)| *times)
+    }
+
+    /// Whether a payment of this invoice has arrived and is held.
+    pub fn is_held(&self, hash: &[u8; 32]) -> bool {
+        let invoice = self.inner.lookup_invoice(&PaymentHashRequest { r_hash: hash.to_vec() });
+        invoice.is_ok_and(|invoice| invoice.state() == InvoiceState::Accepted)
     }
 
     /// Somebody cancels an invoice at the node itself.

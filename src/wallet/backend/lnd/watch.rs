@@ -79,6 +79,7 @@ impl Shared {
         }
     }
 
+    /// What it had stays what is shown: it is asked before anything is paid again.
     fn is_away(&self, words: &str) {
         let address = &self.config.address;
         let refusal =
@@ -87,7 +88,6 @@ impl Shared {
         if before.err().is_none_or(|before| before.0 != refusal) {
             tracing::warn!(address, words, "LND cannot be used; it is tried again and again");
         }
-        self.known.write().balance = None;
     }
 
     /// Who the node is and what it holds. `Err` with words where it cannot be used.

@@ -35,6 +35,28 @@ pub(in crate::wallet) enum Bug {
     AnswerNotStored,
     /// A start lets go of what is held for payments under way.
     HoldReleasedAtRestart,
+    /// Questions that were due before the clock went back wait until it is there again.
+    QuestionsWaitForTheClock,
+    /// A clock that jumped ahead ends invoices, so "never heard of it" gives their money back.
+    JumpEndsInvoices,
+}
+
+impl Bug {
+    /// All of them: ten of other wallets, and two that the simulator found here.
+    pub(in crate::wallet) const ALL: [Self; 12] = [
+        Self::SendBeforeSync,
+        Self::TimeOutIsFailed,
+        Self::BudgetCountsSettledOnly,
+        Self::DedupeInMemoryOnly,
+        Self::ReleaseOnNotFound,
+        Self::ResolveAgainOnRetry,
+        Self::AmountOfRequest,
+        Self::FeeNotCounted,
+        Self::AnswerNotStored,
+        Self::HoldReleasedAtRestart,
+        Self::QuestionsWaitForTheClock,
+        Self::JumpEndsInvoices,
+    ];
 }
 
 /// What is planted in a [`State`].

@@ -208,7 +208,7 @@ pub(super) fn give_up(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
     let late: Vec<RequestKey> = state
         .making
         .iter()
-        .filter(|(_, making)| now_ms.saturating_sub(making.since_ms) >= MAKE_PATIENCE_MS)
+        .filter(|(_, making)| now_ms.abs_diff(making.since_ms) >= MAKE_PATIENCE_MS)
         .map(|(key, _)| *key)
         .collect();
     for key in late {

@@ -26,7 +26,7 @@ pub(super) trait Pages: Rows {
 pub(super) type Pen<'a> = &'a dyn Fn(&RequestRef, &Outcome, u64) -> Option<Vec<u8>>;
 
 /// Something to be done once the turn is on the disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Act {
     /// A caller hears.
     Reply(Token, Reply),

@@ -8,6 +8,7 @@
 use super::super::ledger::transfer;
 use super::super::record::{Accepted, Answered, Book, Done, Ending, Payee, Record, Word};
 use super::super::types::{ConnectionId, ErrorCode, Outcome, Preimage, Refusal, RequestRef};
+use super::result::is_due;
 use super::state::Hold;
 use super::{Effect, InvoiceRow, Reply, Rows, Standing, State, Token};
 use crate::base::amount::Msat;
@@ -358,7 +359,7 @@ pub(super) fn tick(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
     let mut over = Vec::new();
     for (hash, hold) in &mut state.holds {
         match hold.word {
-            Some(word) if hold.tell_at_ms <= now_ms => {
+            Some(word) if is_due(hold.tell_at_ms, now_ms) => {
                 hold.tell_at_ms = now_ms.saturating_add(TELL_PAUSE_MAX_MS);
                 out.push(Effect::TellHold { hash: *hash, word });
             }

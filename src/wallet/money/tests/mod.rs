@@ -1,11 +1,14 @@
-//! The money room under test: the core by tables, by random interleavings and by crashes; the room by its files.
+//! The money room under test: the core by tables, by the incidents of others and in the simulator; the room by its files.
 
 mod amounts;
+mod clocks;
 mod core;
-mod crashes;
 mod holds;
+mod incidents;
 mod keysends;
 mod records;
 mod room;
+#[path = "../../../../tests/sim/mod.rs"]
+mod sim;
 mod standing;
 mod support;

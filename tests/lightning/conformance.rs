@@ -19,7 +19,7 @@ use crate::rig::{fresh, hash, row, runtime};
 use crate::suite::{Then, World, conformance, ready};
 use crate::support::{PATIENCE, eventually};
 
-conformance!(lnd, super::LndWorld,
+conformance!(lnd, LndWorld,
 applies: [
     info,
     an_invoice_made_twice_has_one_hash,

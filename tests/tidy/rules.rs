@@ -76,7 +76,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
     (&["rocksdb"], &["src/kv/"]),
     (&["hyper", "http_body_util", "tungstenite", "tokio_tungstenite"], &["src/server/", "src/bench/"]),
     (&["hyper_util"], &["src/server/", "src/bench/", "src/wallet/backend/"]),
-    (&["rustls", "tokio_rustls"], &["src/wallet/backend/"]),
+    (&["rustls", "tokio_rustls"], &["src/wallet/backend/", "src/bench/"]),
     (
         &["lightning", "lightning_invoice", "lightning_types", "ldk_node", "bitcoin"],
         &["src/wallet/backend/", "src/wallet/backend.rs"],

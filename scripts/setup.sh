@@ -75,6 +75,7 @@ look() {
     fi
     if [ "$purpose" = test ]; then
         have git || need git "git"
+        python3 -c 'import ensurepip, venv' 2>/dev/null || need "python3 python3-venv" "Python 3 with venv (for the example wallet in Python)"
         # A Node.js that is too old is replaced below, by npm; only its absence is for apt.
         { have node && have npm; } || need "nodejs npm" "Node.js $node_oldest or newer with npm (for the client tests)"
     fi
@@ -138,8 +139,22 @@ install_node() {
     at_least "$(node --version | tr -d v)" "$node_oldest" || fail "Node.js $node_installed did not install into $node_dir"
 }
 
+# What the example wallet in Python needs, in a place of its own; made again when its list changes.
+install_python() {
+    cmp -s "$python_packages" "$python_dir/requirements.txt" && return
+    say "Installing the Python packages of examples/python into $python_dir"
+    rm -rf "$python_dir"
+    python3 -m venv "$python_dir" || fail "python3 -m venv does not work; install Python 3.10 or newer with venv and run this again"
+    "$python_dir/bin/pip" install --quiet --disable-pip-version-check --requirement "$python_packages" ||
+        fail "the Python packages in $python_packages could not be installed; check the network"
+    cp "$python_packages" "$python_dir/requirements.txt"
+}
+
 case "$purpose" in build | test) ;; *) fail "usage: scripts/setup.sh build|test" ;; esac
 look
 install_packages
 install_rust
-if [ "$purpose" = test ]; then install_node; fi
+if [ "$purpose" = test ]; then
+    install_node
+    install_python
+fi

@@ -1,12 +1,13 @@
 //! Builds everything and joins siblings with small adapters. The only place that knows all concrete types.
 //!
-//! * [`data_dir`]: what lies where, the keys. [`storage`]: the relay's store, stored events made live. [`wallet`]: the wallet as
+//! * [`data_dir`]: what lies where. [`keys`]: the secrets. [`storage`]: the relay's store, stored events made live. [`wallet`]: the wallet as
 //!   the relay's intake, the relay as the wallet's publisher.
 //! * [`health`]: what the process says about itself. [`process`]: what it asks of the system. [`run`]: the life after the start,
 //!   and its end.
 
 pub mod data_dir;
 pub mod health;
+pub mod keys;
 pub mod process;
 pub mod run;
 pub mod storage;
@@ -36,8 +37,9 @@ use crate::server::{self, Server, nip11, pages};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::{EventMetrics, Registry, ServerMetrics, UPKEEP_EVERY};
 use crate::wallet::Wallet;
-use data_dir::{DataDir, Keys};
+use data_dir::DataDir;
 use health::{Readiness, Vitals, Watch};
+use keys::{Birth, Keys};
 use storage::{StoreForRelay, publish_to};
 use wallet::{RelayForWallet, WalletError, WalletForRelay, WalletParts};
 
@@ -111,12 +113,14 @@ struct Rooms {
 impl App {
     /// Starts everything; clients are served when this returns.
     pub async fn start(mut settings: Settings) -> Result<(Self, Addresses), StartError> {
-        let data = DataDir::new(settings.data.clone());
-        let made = data.make()?;
+        let data = DataDir::new(settings.data.clone()).with_credentials(settings.keys.credentials.clone());
+        let passphrase = keys::passphrase(&settings.keys)?.map(|(passphrase, _)| passphrase);
+        let made = data.make(&Birth { passphrase: passphrase.clone(), ..Birth::default() })?;
         if !made.keys.is_empty() {
-            tracing::info!(directory = %data.path().display(), "made a new data directory");
+            let directory = data.path().display();
+            tracing::info!(%directory, "made a new data directory; `hearth init --show-words` shows the backup words of its seed");
         }
-        let keys = data.read_keys()?;
+        let keys = data.read_keys(passphrase.as_ref())?;
         let clock = Clock::system();
         let (fatal, struck) = fatal_channel();
         let live = Live::new(&LiveConfig::default(), clock.clone());
@@ -128,7 +132,7 @@ impl App {
         if settings.wallet.service.relays.is_empty() {
             settings.wallet.service.relays = vec![url.clone()];
         }
-        let rooms = open_rooms(&settings, &data, &keys, &ground)?;
+        let rooms = open_rooms(&settings, &data, &keys, &ground).await?;
         let socket = AdminSocket::bind(&data.admin_socket())?;
         let running = serve(settings, &data, &keys, ground, rooms, Doors { bound, socket, url: &url });
         Ok((Self { running, fatal: struck }, addresses))
@@ -143,7 +147,7 @@ struct Doors<'a> {
 }
 
 /// The store first: its lock keeps a second process away from everything else.
-fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground) -> Result<Rooms, StartError> {
+async fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground) -> Result<Rooms, StartError> {
     let on_commit = publish_to(ground.live.clone(), EventMetrics::new(&ground.registry));
     let store = Store::open(&data.events(), &settings.store, ground.clock.clone(), on_commit)?;
     let fatal = ground.fatal.clone();
@@ -152,12 +156,14 @@ fn open_rooms(settings: &Settings, data: &DataDir, keys: &Keys, ground: &Ground)
     let fatal = ground.fatal.clone();
     let wallet = wallet::open(WalletParts {
         dir: data.wallet(),
+        audit: data.audit(),
         settings: &settings.wallet,
         keys,
         publisher: Arc::clone(&publisher),
         clock: ground.clock.clone(),
         on_fatal: Box::new(move |words| fatal.strike(words)),
-    })?;
+    })
+    .await?;
     let policy = Policy::new(settings.limits, &settings.rates, settings.homes.clone(), settings.rules.clone());
     // A wallet that is off is still the owner's: he can look at it and change it.
     let intake: Arc<dyn Intake> =

@@ -1,6 +1,6 @@
 //! What this process asks of the operating system before it serves.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// Files that are no connections: the databases, logs, sockets of the owner.
 const FILES_BESIDE_CONNECTIONS: u64 = 2_048;
@@ -10,6 +10,11 @@ pub fn prepare(connections_max: usize) {
     let no_core = Rlimit { current: Some(0), maximum: Some(0) };
     if let Err(error) = setrlimit(Resource::Core, no_core) {
         tracing::warn!(%error, "core dumps cannot be switched off");
+    }
+    // The limit binds only files; a system that hands pictures to a program takes none of a process that says no. It also keeps
+    // other processes of the same user out of this one's memory.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the process cannot be closed to debuggers");
     }
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum

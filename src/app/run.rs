@@ -107,7 +107,7 @@ impl Running {
         // The wallet before the store: its last events are stored too. Both wait for their threads.
         let (wallet, store) = (self.wallet.clone(), self.store.clone());
         let closing = tokio::task::spawn_blocking(move || {
-            wallet.money().close();
+            wallet.close();
             store.close();
         });
         if let Err(error) = closing.await {

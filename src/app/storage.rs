@@ -81,6 +81,7 @@ fn outcome(appended: store::Appended) -> Appended {
         store::Appended::Deleted => Appended::Deleted,
         store::Appended::Expired => Appended::Expired,
         store::Appended::Busy => Appended::Busy,
+        store::Appended::NoRoom => Appended::NoRoom,
         // The relay never hands over an ephemeral event.
         store::Appended::Ephemeral | store::Appended::Failed => Appended::Failed,
     }

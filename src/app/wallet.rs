@@ -1,25 +1,29 @@
 //! Joins the wallet to the relay: its intake, and where its events go. Neither knows the other; a request goes from one to the
 //! other by a function call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
-use crate::config::resolve::WalletSettings;
+use crate::config::resolve::{BackendSettings, WalletSettings};
 use crate::kv;
 use crate::live::Live;
 use crate::protocol::event::{Draft, Event};
 use crate::protocol::filter::Filter;
 use crate::protocol::reason::Verdict;
 use crate::relay::{Claim, Intake, Relay, Reply};
+use crate::wallet::access::audit::Audit;
 use crate::wallet::access::keys::WalletSeed;
+use crate::wallet::backend::Backend;
 use crate::wallet::backend::embedded::{BadNodeKey, Embedded};
+use crate::wallet::backend::grpc::{self, Grpc};
+use crate::wallet::backend::lnd::{self, Lnd};
 use crate::wallet::money::{self, Money, WAITING_MAX};
 use crate::wallet::service::OpenError;
 use crate::wallet::{self, Answers, Publisher, Wallet, outbox};
 
-use super::data_dir::Keys;
+use super::keys::Keys;
 
 /// The wallet as the relay sees it.
 pub struct WalletForRelay(pub Wallet);
@@ -89,6 +93,12 @@ pub enum WalletError {
     /// The node key.
     #[error("keys/node-key: {0}")]
     NodeKey(#[from] BadNodeKey),
+    /// The Lightning node.
+    #[error(transparent)]
+    Lnd(#[from] lnd::OpenError),
+    /// The wallet on this machine.
+    #[error(transparent)]
+    Grpc(#[from] grpc::OpenError),
     /// The money.
     #[error(transparent)]
     Money(#[from] money::OpenError),
@@ -101,6 +111,8 @@ pub enum WalletError {
 pub struct WalletParts<'a> {
     /// `data/wallet`.
     pub dir: PathBuf,
+    /// `data/audit`.
+    pub audit: PathBuf,
     /// Its settings.
     pub settings: &'a WalletSettings,
     /// Its secrets.
@@ -113,12 +125,18 @@ pub struct WalletParts<'a> {
     pub on_fatal: Box<dyn Fn(&str) + Send + Sync>,
 }
 
+/// How far payments that came in over LND have been reported; beside the journal.
+const LND_MARK: &str = "LND";
+/// Who the wallet behind gRPC is, and how far its events were taken: a folder beside the wallet's.
+const GRPC_FOLDER: &str = "wallet-backend";
+
 /// Opens the wallet: the money first, which asks about every payment that has no outcome yet.
-pub fn open(parts: WalletParts<'_>) -> Result<Wallet, WalletError> {
-    let WalletParts { dir, settings, keys, publisher, clock, on_fatal } = parts;
+pub async fn open(parts: WalletParts<'_>) -> Result<Wallet, WalletError> {
+    let WalletParts { dir, audit, settings, keys, publisher, clock, on_fatal } = parts;
     let seed = || Secret::new(*keys.wallet_seed.expose());
-    let backend = Arc::new(Embedded::new(&keys.node_key, &settings.embedded)?);
-    let answers = Answers::new(WalletSeed::new(seed()), outbox::Config::default(), publisher, clock.clone());
+    let backend = open_backend(settings, keys, &dir, &clock).await?;
+    let audit = Audit::at(audit);
+    let answers = Answers::with_audit(WalletSeed::new(seed()), outbox::Config::default(), publisher, clock.clone(), audit);
     let money = Money::open(money::Parts {
         dir,
         database: kv::Config::default(),
@@ -131,4 +149,18 @@ pub fn open(parts: WalletParts<'_>) -> Result<Wallet, WalletError> {
         on_fatal,
     })?;
     Ok(Wallet::open(wallet::Parts { answers, money, config: settings.service.clone() })?)
+}
+
+/// Opens the back end alone. `dir` is `data/wallet`.
+pub async fn open_backend(
+    settings: &WalletSettings,
+    keys: &Keys,
+    dir: &Path,
+    clock: &Clock,
+) -> Result<Arc<dyn Backend>, WalletError> {
+    Ok(match &settings.backend {
+        BackendSettings::Embedded(config) => Arc::new(Embedded::new(&keys.node_key, config)?),
+        BackendSettings::Lnd(config) => Arc::new(Lnd::open(config.clone(), dir.join(LND_MARK), clock).await?),
+        BackendSettings::Grpc(config) => Arc::new(Grpc::open(config.clone(), Some(dir.with_file_name(GRPC_FOLDER))).await?),
+    })
 }

@@ -7,6 +7,7 @@ pub mod admin_client;
 mod bench;
 mod check;
 mod init;
+mod passphrase;
 mod serve;
 mod stats;
 pub mod wallet;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Overrides, Problems, Settings, load};
+use crate::config::{Overrides, Settings, load};
 use admin_client::CommandError;
 use wallet::WalletCommand;
 
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args, overrides),
         Command::Check(args) => check::run(&args, &overrides),
         Command::Init(args) => init::run(&args, &overrides),
+        Command::Wallet(WalletCommand::TestBackend(args)) => test_backend(args, &overrides),
         Command::Wallet(command) => with_server(&overrides, async |data, out| wallet::run(command, &data, out).await),
         Command::Stats(args) => with_server(&overrides, async |data, out| stats::run(&args, &data, out).await),
         Command::Bench(workload) => bench::run(&workload),
@@ -102,6 +104,14 @@ fn with_server(
     block_on(async |out| command(data, out).await)
 }
 
+/// Asks the configured wallet itself, whether a server runs or not.
+fn test_backend(args: wallet::TestBackendArgs, overrides: &Overrides) -> u8 {
+    match settings(overrides) {
+        Ok(settings) => block_on(async |out| wallet::run_test_backend(args, &settings, out).await),
+        Err(code) => code,
+    }
+}
+
 /// Runs a command that talks to a server.
 fn block_on(command: impl AsyncFnOnce(&mut (dyn Write + Send)) -> Result<(), CommandError>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -130,11 +140,6 @@ fn say(text: &str) {
 /// Says on stderr what went wrong.
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "hearth: {}", text.replace('\n', "\nhearth: "));
-}
-
-/// Problems as JSON.
-fn problems_json(problems: &Problems) -> String {
-    serde_json::json!({ "ok": problems.is_empty(), "problems": problems }).to_string()
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 use clap::Args;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, complain, say, settings};
+use super::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, complain, passphrase, say, settings};
+use crate::app::data_dir::DataDir;
+use crate::app::keys;
 use crate::app::run::{Ended, Signals};
 use crate::app::wallet::WalletError;
 use crate::app::{App, StartError, process};
 use crate::config::{Overrides, Settings};
 use crate::telemetry::log;
+use crate::wallet::backend::lnd;
 use crate::wallet::money;
 
 /// Threads of the runtime have this name. A panic there ends a task; on any other thread it ends the process.
@@ -27,10 +30,14 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(args: ServeArgs, overrides: Overrides) -> u8 {
     let overrides = Overrides { listen: args.listen, admin_listen: args.admin_listen, ..overrides };
-    let settings = match settings(&overrides) {
+    let mut settings = match settings(&overrides) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
+    if let Err(words) = ask_for_passphrase(&mut settings) {
+        complain(&words);
+        return EXIT_CONFIG;
+    }
     if let Err(error) = log::start(&settings.log) {
         complain(&error.to_string());
         return EXIT_CONFIG;
@@ -48,6 +55,17 @@ pub(super) fn run(args: ServeArgs, overrides: Overrides) -> u8 {
     // What still runs has nothing to finish: after an orderly stop it waits for nobody, after a disk error it must not go on.
     runtime.shutdown_background();
     code
+}
+
+/// Only a sealed seed whose passphrase lies nowhere is asked about, and only where somebody can be asked.
+fn ask_for_passphrase(settings: &mut Settings) -> Result<(), String> {
+    let data = DataDir::new(settings.data.clone()).with_credentials(settings.keys.credentials.clone());
+    let is_sealed = data.seed_place().is_some_and(|place| place.is_sealed);
+    let is_known = keys::passphrase(&settings.keys).map_err(|problems| problems.to_string())?.is_some();
+    if is_sealed && !is_known && passphrase::can_ask() {
+        settings.keys.typed = Some(passphrase::ask().map_err(|error| error.to_string())?);
+    }
+    Ok(())
 }
 
 fn serve(runtime: &Runtime, settings: Settings) -> u8 {
@@ -76,6 +94,8 @@ fn serve(runtime: &Runtime, settings: Settings) -> u8 {
 fn start_code(error: &StartError) -> u8 {
     match error {
         StartError::Wallet(WalletError::Money(money::OpenError::Write(_))) => EXIT_DISK,
+        // The node may be back in a minute: whoever restarts services is to try again.
+        StartError::Wallet(WalletError::Lnd(lnd::OpenError::FirstContact { .. })) => EXIT_FAILED,
         StartError::Data(_) | StartError::Store(_) | StartError::Wallet(_) => EXIT_CONFIG,
         StartError::Bind(_) | StartError::Admin(_) | StartError::System(_) => EXIT_FAILED,
     }

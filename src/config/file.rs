@@ -195,6 +195,8 @@ section! {
         hot_bytes: u64 = 128 * MIB, in MIB..=1_024 * GIB;
         /// Most events that wait for the writer.
         queue_events: u64 = 16_384, in 64..=1_000_000;
+        /// With less room on the disk nothing is stored.
+        free_bytes_min: u64 = 256 * MIB, in 0..=1_048_576 * GIB;
     }
 }
 
@@ -203,10 +205,14 @@ section! {
     Wallet ["wallet"] {
         /// Off: a relay without a wallet service; its data stay as they are.
         enabled: bool = true;
-        /// Which wallet pays: "embedded".
+        /// Which wallet pays: "embedded", "lnd" or "grpc".
         backend: String = "embedded".to_owned();
         /// Relay addresses in pairing codes; empty: the relay's own.
         relays: Vec<String> = Vec::new();
+        /// A file with the passphrase of a sealed seed; empty: asked for at the terminal, or the credential `hearth-passphrase`.
+        passphrase_file: String = String::new();
+        /// Lightning address that pairing codes and get_info name; empty: none.
+        lud16: String = String::new();
         /// Requests a second of one connection (off with `rates.enabled`).
         requests_per_connection: u64 = 50, in 1..=RATE_MAX;
         /// Requests at once of one connection.
@@ -237,6 +243,42 @@ section! {
         alias: String = "hearth".to_owned();
         /// Network that its invoices name: mainnet, testnet, signet or regtest.
         network: String = "regtest".to_owned();
+    }
+}
+
+section! {
+    /// `[wallet.lnd]`: a node of LND that pays.
+    Lnd ["wallet.lnd"] {
+        /// Host and port of its gRPC.
+        address: String = "127.0.0.1:10009".to_owned();
+        /// A copy of its tls.cert.
+        cert_file: String = String::new();
+        /// A macaroon with the rights that are needed.
+        macaroon_file: String = String::new();
+        /// The network that it must be on: mainnet, testnet, signet or regtest.
+        network: String = "mainnet".to_owned();
+        /// After this time it starts no further attempt of a payment.
+        payment_timeout_s: u64 = 60, in 5..=600;
+        /// How long other calls may take.
+        call_timeout_s: u64 = 30, in 1..=300;
+        /// Whether invoices name private channels.
+        route_hints: bool = true;
+    }
+}
+
+section! {
+    /// `[wallet.grpc]`: a wallet on this machine that speaks `proto/wallet_backend.proto`.
+    Grpc ["wallet.grpc"] {
+        /// `unix:/path` or a port of this machine.
+        address: String = String::new();
+        /// A file with the token that goes with every call.
+        token_file: String = String::new();
+        /// After this time without an outcome a payment is looked up.
+        payment_timeout_s: u64 = 60, in 1..=600;
+        /// How long other calls may take.
+        call_timeout_s: u64 = 10, in 1..=300;
+        /// Most payments that it is given at once.
+        payments: u64 = 128, in 1..=65_536;
     }
 }
 
@@ -277,6 +319,10 @@ pub struct File {
     pub wallet: Wallet,
     /// `[wallet.embedded]`
     pub embedded: Embedded,
+    /// `[wallet.lnd]`
+    pub lnd: Lnd,
+    /// `[wallet.grpc]`
+    pub grpc: Grpc,
     /// `[admin]`
     pub admin: Admin,
     /// `[log]`
@@ -297,6 +343,8 @@ impl Default for File {
             store: Store::default(),
             wallet: Wallet::default(),
             embedded: Embedded::default(),
+            lnd: Lnd::default(),
+            grpc: Grpc::default(),
             admin: Admin::default(),
             log: Log::default(),
         }
@@ -320,6 +368,8 @@ impl File {
         let (store, store_table) = Store::read(&mut reader, &mut top);
         let (wallet, mut wallet_table) = Wallet::read(&mut reader, &mut top);
         let (embedded, embedded_table) = Embedded::read(&mut reader, &mut wallet_table);
+        let (lnd, lnd_table) = Lnd::read(&mut reader, &mut wallet_table);
+        let (grpc, grpc_table) = Grpc::read(&mut reader, &mut wallet_table);
         let (admin, admin_table) = Admin::read(&mut reader, &mut top);
         let (log, log_table) = Log::read(&mut reader, &mut top);
         let tables = [
@@ -330,12 +380,14 @@ impl File {
             store_table,
             wallet_table,
             embedded_table,
+            lnd_table,
+            grpc_table,
             admin_table,
             log_table,
         ];
         reader.finish(&top);
         tables.iter().for_each(|table| reader.finish(table));
-        (Self { data, relay, limits, rates, access, store, wallet, embedded, admin, log }, reader.problems)
+        (Self { data, relay, limits, rates, access, store, wallet, embedded, lnd, grpc, admin, log }, reader.problems)
     }
 
     /// Every key that a file may have, with its full path.
@@ -349,6 +401,8 @@ impl File {
             Store::KEYS,
             Wallet::KEYS,
             Embedded::KEYS,
+            Lnd::KEYS,
+            Grpc::KEYS,
             Admin::KEYS,
             Log::KEYS,
         ];

@@ -6,10 +6,11 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{Access, File, Limits, Log, Rates, Relay, Store};
+use super::file::{Access, File, Grpc, Limits, Lnd, Log, Rates, Relay, Store};
 use super::problem::Problems;
 use crate::base::amount::Msat;
 use crate::base::hex32::PublicKey;
+use crate::base::secret::Secret;
 use crate::policy::rate::Rate;
 use crate::policy::{self, Home, RateConfig, Rules};
 use crate::protocol::event::EventLimits;
@@ -21,7 +22,8 @@ use crate::server::nip11::About;
 use crate::store::{self, Durability};
 use crate::telemetry::log;
 use crate::wallet;
-use crate::wallet::backend::{Network, embedded};
+use crate::wallet::backend::grpc::address::Address;
+use crate::wallet::backend::{Network, embedded, grpc, lnd};
 
 /// The file that is read where none is named, if it is there.
 const FILE_DEFAULT: &str = "config.toml";
@@ -68,8 +70,21 @@ pub struct Settings {
     pub store: store::Config,
     /// The wallet service.
     pub wallet: WalletSettings,
+    /// Where secrets come from.
+    pub keys: KeySettings,
     /// Log lines.
     pub log: log::Config,
+}
+
+/// Where secrets come from that do not lie in the data directory.
+#[derive(Debug, Clone, Default)]
+pub struct KeySettings {
+    /// systemd's directory of credentials, where it started us.
+    pub credentials: Option<PathBuf>,
+    /// The file that holds the passphrase of the wallet seed.
+    pub passphrase_file: Option<PathBuf>,
+    /// The passphrase itself, where somebody typed it.
+    pub typed: Option<Secret<String>>,
 }
 
 /// What the rooms of the wallet are told.
@@ -81,8 +96,19 @@ pub struct WalletSettings {
     pub service: wallet::Config,
     /// The money.
     pub limits: wallet::money::Limits,
-    /// The back end.
-    pub embedded: embedded::Config,
+    /// What pays.
+    pub backend: BackendSettings,
+}
+
+/// Which back end pays, and what it is told.
+#[derive(Debug, Clone)]
+pub enum BackendSettings {
+    /// The ledger of this hearth alone.
+    Embedded(embedded::Config),
+    /// A node of LND.
+    Lnd(lnd::Config),
+    /// A wallet on this machine.
+    Grpc(grpc::Config),
 }
 
 /// Reads the file and the command line.
@@ -97,7 +123,10 @@ pub fn load(overrides: &Overrides) -> Result<Settings, Problems> {
         file.admin.listen.clone_from(listen);
     }
     let data = overrides.data.clone().unwrap_or_else(|| PathBuf::from(&file.data));
-    resolve(&file, path, data, problems)
+    let mut settings = resolve(&file, path, data, problems)?;
+    // The one thing that systemd tells by the environment: where the credentials lie.
+    settings.keys.credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(settings)
 }
 
 /// The file that is named; else `config.toml` if it is there; else nothing, which means all defaults.
@@ -133,6 +162,10 @@ pub fn resolve(file: &File, path: Option<PathBuf>, data: PathBuf, problems: Prob
         outbox_total_bytes: size(file.limits.outbox_total_bytes),
         store: resolver.store(&file.store),
         wallet: resolver.wallet(file),
+        keys: KeySettings {
+            passphrase_file: Some(PathBuf::from(&file.wallet.passphrase_file)).filter(|path| !path.as_os_str().is_empty()),
+            ..KeySettings::default()
+        },
         log: resolver.log(&file.log),
     };
     if resolver.problems.is_empty() { Ok(settings) } else { Err(resolver.problems) }
@@ -310,24 +343,19 @@ impl Resolver {
             hot_bytes: size(section.hot_bytes),
             durability,
             queue_events: size(section.queue_events),
+            free_bytes_min: section.free_bytes_min,
             ..store::Config::default()
         }
     }
 
     fn wallet(&mut self, file: &File) -> WalletSettings {
-        let (section, embedded) = (&file.wallet, &file.embedded);
-        if section.backend != "embedded" {
-            self.problems.add("wallet.backend", "must be \"embedded\"");
-        }
+        let section = &file.wallet;
         for url in &section.relays {
             if let Err(error) = Home::parse(url) {
                 self.problems.add("wallet.relays", format!("{url:?}: {error}"));
             }
         }
-        let network = Network::parse(&embedded.network).unwrap_or_else(|| {
-            self.problems.add("wallet.embedded.network", "must be \"mainnet\", \"testnet\", \"signet\" or \"regtest\"");
-            Network::Regtest
-        });
+        let backend = self.backend(file);
         WalletSettings {
             enabled: section.enabled,
             service: wallet::Config {
@@ -349,8 +377,82 @@ impl Resolver {
                 hold_s: section.hold_s,
                 ..wallet::money::Limits::default()
             },
-            embedded: embedded::Config { network, alias: embedded.alias.clone(), ..embedded::Config::default() },
+            backend,
         }
+    }
+
+    /// All sections are looked at, so that a mistake is found before its section is used.
+    fn backend(&mut self, file: &File) -> BackendSettings {
+        let network = self.network("wallet.embedded.network", &file.embedded.network);
+        let embedded = embedded::Config { network, alias: file.embedded.alias.clone(), ..embedded::Config::default() };
+        let named = file.wallet.backend.as_str();
+        let lnd = self.lnd(&file.lnd, named == "lnd");
+        let grpc = self.grpc(&file.grpc, named == "grpc");
+        match (named, grpc) {
+            ("lnd", _) => return BackendSettings::Lnd(lnd),
+            ("grpc", Some(grpc)) => return BackendSettings::Grpc(grpc),
+            // Without an address that can be read there is a problem already.
+            ("embedded" | "grpc", _) => {}
+            _ => self.problems.add("wallet.backend", "must be \"embedded\", \"lnd\" or \"grpc\""),
+        }
+        BackendSettings::Embedded(embedded)
+    }
+
+    /// `None` where no address is named.
+    fn grpc(&mut self, section: &Grpc, is_used: bool) -> Option<grpc::Config> {
+        if section.address.is_empty() && !is_used {
+            return None;
+        }
+        let address = match Address::parse(&section.address) {
+            Ok(address) => address,
+            Err(error) => {
+                self.problems.add("wallet.grpc.address", error.to_string());
+                return None;
+            }
+        };
+        if matches!(address, Address::Loopback(_)) && section.token_file.is_empty() {
+            let words = "must name a file with a token: any user of this machine can connect to a port";
+            self.problems.add("wallet.grpc.token_file", words);
+        }
+        Some(grpc::Config {
+            token_file: Some(PathBuf::from(&section.token_file)).filter(|path| !path.as_os_str().is_empty()),
+            call_timeout: Duration::from_secs(section.call_timeout_s),
+            payment_timeout: Duration::from_secs(section.payment_timeout_s),
+            payments_max: size(section.payments),
+            ..grpc::Config::new(address)
+        })
+    }
+
+    fn lnd(&mut self, section: &Lnd, is_used: bool) -> lnd::Config {
+        let is_address =
+            section.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !is_address {
+            self.problems.add("wallet.lnd.address", "must be a host and a port, such as \"127.0.0.1:10009\"");
+        }
+        for (place, file, what) in [
+            ("wallet.lnd.cert_file", &section.cert_file, "a copy of LND's tls.cert"),
+            ("wallet.lnd.macaroon_file", &section.macaroon_file, "a macaroon of LND"),
+        ] {
+            if is_used && file.is_empty() {
+                self.problems.add(place, format!("must name {what}"));
+            }
+        }
+        lnd::Config {
+            address: section.address.clone(),
+            cert_file: PathBuf::from(&section.cert_file),
+            macaroon_file: PathBuf::from(&section.macaroon_file),
+            network: self.network("wallet.lnd.network", &section.network),
+            payment_timeout: Duration::from_secs(section.payment_timeout_s),
+            call_timeout: Duration::from_secs(section.call_timeout_s),
+            route_hints: section.route_hints,
+        }
+    }
+
+    fn network(&mut self, place: &str, name: &str) -> Network {
+        Network::parse(name).unwrap_or_else(|| {
+            self.problems.add(place, "must be \"mainnet\", \"testnet\", \"signet\" or \"regtest\"");
+            Network::Regtest
+        })
     }
 
     fn log(&mut self, section: &Log) -> log::Config {
@@ -404,7 +506,8 @@ mod tests {
         let (service, wallet) = (wallet::Config::default(), &settings.wallet);
         assert_eq!(format!("{service:?}"), format!("{:?}", wallet.service));
         assert_eq!(format!("{:?}", wallet::money::Limits::default()), format!("{:?}", wallet.limits));
-        assert_eq!(format!("{:?}", embedded::Config::default()), format!("{:?}", wallet.embedded));
+        let embedded = BackendSettings::Embedded(embedded::Config::default());
+        assert_eq!(format!("{embedded:?}"), format!("{:?}", wallet.backend));
         assert!(settings.homes.is_empty() && settings.url.is_none());
     }
 
@@ -447,6 +550,38 @@ mod tests {
             assert!(places.contains(&place), "{place} is missing in {places:?}");
         }
         assert_eq!(places.len(), 11, "{places:?}");
+    }
+
+    #[test]
+    fn a_node_of_lnd_needs_its_files_named_and_has_defaults_for_the_rest() {
+        let named = "[wallet]\nbackend = \"lnd\"\n[wallet.lnd]\ncert_file = \"a\"\nmacaroon_file = \"b\"\n";
+        let BackendSettings::Lnd(lnd) = settings(named).unwrap().wallet.backend else { panic!("not LND") };
+        let expected = lnd::Config { cert_file: "a".into(), macaroon_file: "b".into(), ..lnd::Config::default() };
+        assert_eq!(lnd, expected);
+        let wrong = "[wallet]\nbackend = \"lnd\"\n[wallet.lnd]\naddress = \"localhost\"\nnetwork = \"main\"\n";
+        let problems = settings(wrong).unwrap_err();
+        let places: Vec<&str> = problems.0.iter().map(|problem| problem.place.as_str()).collect();
+        let expected = ["wallet.lnd.address", "wallet.lnd.cert_file", "wallet.lnd.macaroon_file", "wallet.lnd.network"];
+        assert_eq!(places, expected);
+        assert!(
+            settings("[wallet]\nbackend = \"clightning\"").unwrap_err().to_string().contains("\"embedded\", \"lnd\" or \"grpc\"")
+        );
+    }
+
+    #[test]
+    fn a_wallet_behind_grpc_needs_an_address_of_this_machine_and_a_port_needs_a_token() {
+        let named = "[wallet]\nbackend = \"grpc\"\n[wallet.grpc]\naddress = \"unix:/run/w.sock\"\n";
+        let BackendSettings::Grpc(config) = settings(named).unwrap().wallet.backend else { panic!("not gRPC") };
+        assert_eq!(config, grpc::Config::new(Address::Unix("/run/w.sock".into())));
+        for (lines, place) in [
+            ("", "wallet.grpc.address"),
+            ("address = \"10.0.0.1:9911\"", "wallet.grpc.address"),
+            ("address = \"127.0.0.1:9911\"", "wallet.grpc.token_file"),
+        ] {
+            let problems = settings(&format!("[wallet]\nbackend = \"grpc\"\n[wallet.grpc]\n{lines}\n")).unwrap_err();
+            let places: Vec<&str> = problems.0.iter().map(|problem| problem.place.as_str()).collect();
+            assert_eq!(places, [place], "{lines}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::config::{Config, Family, FamilySpec, Sync};
 use super::cursor::{Cursor, Reach};
 use super::error::{Cause, CheckpointError, CommitError, OpenError, ReadError};
 use super::fault::Faults;
+use super::inspect::inspect;
 use super::options;
 use super::snapshot::Snapshot;
 use super::stats::{FamilyStats, Stats};
@@ -51,6 +52,7 @@ impl Db {
     /// Opens (or makes) the database in a directory. Its families are named by their place in the list: [`Family::nth`].
     pub fn open(dir: &Path, families: &[FamilySpec], config: &Config) -> Result<Self, OpenError> {
         let lock = lock(dir)?;
+        inspect(dir).map_err(|damage| OpenError::Damaged { dir: dir.to_owned(), damage })?;
         let refused = |error: rocksdb::Error| OpenError::Refused { dir: dir.to_owned(), source: error.into() };
         let options = options::database(config);
         let cache = options::cache(config);
@@ -230,7 +232,12 @@ impl Inner {
 /// Makes the directory and takes its lock.
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Directory { dir: dir.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    if !dir.exists() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        // RocksDB syncs what lies in the directory, and nobody the directory's own name.
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+    }
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK_FILE)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

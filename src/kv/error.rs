@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+pub use super::inspect::Damage;
+
 /// Why a database did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -26,6 +28,17 @@ pub enum OpenError {
         dir: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// Its files are damaged. Nothing was changed.
+    #[error(
+        "{} is damaged: {damage}; nothing was changed. Keep a copy of the directory, look after the disk, and restore it from a backup",
+        .dir.display()
+    )]
+    Damaged {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong.
+        damage: Damage,
     },
     /// RocksDB refused it, damaged files included.
     #[error("{} does not open: {source}", .dir.display())]

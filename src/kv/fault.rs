@@ -1,4 +1,8 @@
 //! Crash points for tests: commits that fail on purpose.
+//!
+//! Only code that holds the same [`Faults`] can set them off; no setting, argument or variable of the environment leads here, so nobody
+//! can in a running hearth. It costs one relaxed load a commit. What happens to a whole process is done to it from outside
+//! (`tests/faults/disk.c`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,6 +7,7 @@
 //! * snapshots and cursors are owned values that may be kept and sent between threads;
 //! * the write-ahead log is always recovered in the mode that drops a torn tail and refuses everything else (RocksDB's
 //!   default drops synced records after a damaged one, silently);
+//! * its files are looked at before RocksDB sees them, so that damage ends with words and not with a start that hangs;
 //! * after one failed commit the handle is poisoned: every later commit fails at once, because what is on the disk after a
 //!   failed sync is not known.
 //!
@@ -18,6 +19,7 @@ mod cursor;
 mod db;
 mod error;
 mod fault;
+mod inspect;
 mod options;
 mod snapshot;
 mod stats;
@@ -28,7 +30,7 @@ pub use batch::{Batch, Op};
 pub use config::{Config, Family, FamilySpec, Shape, Sync};
 pub use cursor::{Cursor, Entry};
 pub use db::Db;
-pub use error::{CheckpointError, CommitError, OpenError, ReadError};
+pub use error::{CheckpointError, CommitError, Damage, OpenError, ReadError};
 pub use fault::Faults;
 pub use snapshot::Snapshot;
 pub use stats::{FamilyStats, Stats};

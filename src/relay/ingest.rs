@@ -107,6 +107,9 @@ fn verdict(appended: Appended) -> Verdict {
         Appended::Deleted => Verdict::Refused(Reason::blocked("its author has deleted this event")),
         Appended::Expired => Verdict::Refused(Reason::invalid("expired")),
         Appended::Busy => Verdict::Refused(Reason::error("too busy to store this now, send it again")),
+        Appended::NoRoom => {
+            Verdict::Refused(Reason::error("the disk is almost full, nothing is stored until its owner makes room"))
+        }
         Appended::Failed => Verdict::Refused(Reason::error("could not store the event")),
     }
 }

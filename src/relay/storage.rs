@@ -26,6 +26,8 @@ pub enum Appended {
     Expired,
     /// The queue is full.
     Busy,
+    /// The disk is almost full.
+    NoRoom,
     /// It could not be written.
     Failed,
 }

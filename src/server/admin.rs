@@ -1,5 +1,9 @@
 //! The owner's gRPC service (`proto/admin.proto`) on a Unix socket that only the owner of the data directory can open.
 
+mod convert;
+mod refuse;
+mod state;
+
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -7,25 +11,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status};
 
-use crate::base::amount::Msat;
-use crate::base::hex32::PublicKey;
 use crate::base::shutdown::Shutdown;
 use crate::pb::admin::admin_server::{Admin, AdminServer};
 use crate::pb::admin::{
-    Account, Connection, FundAccountRequest, ListAccountsReply, ListAccountsRequest, ListConnectionsReply,
-    ListConnectionsRequest, ListPaymentsReply, ListPaymentsRequest, MakeConnectionReply, MakeConnectionRequest, Payment,
-    RequestCount, RevokeConnectionRequest, ShowConnectionRequest, StatsReply, StatsRequest, WalletStats,
+    Account, Connection, ConnectionLogReply, ConnectionLogRequest, ExportRequest, ExportedTransaction, FundAccountRequest,
+    ListAccountsReply, ListAccountsRequest, ListConnectionsReply, ListConnectionsRequest, ListPaymentsReply, ListPaymentsRequest,
+    MakeConnectionReply, MakeConnectionRequest, MoveMoneyReply, MoveMoneyRequest, ReconcileReply, ReconcileRequest,
+    ResumeConnectionRequest, RevokeConnectionRequest, ShowConnectionRequest, StatsReply, StatsRequest, WalletStateReply,
+    WalletStateRequest,
 };
 use crate::wallet::Wallet;
+use crate::wallet::access::audit::ENTRIES_MAX;
 use crate::wallet::access::connection::Standing;
-use crate::wallet::money::types::{
-    AccountView, Budget, LIST_ROWS_MAX, ListQuery, OwnerError, Renewal, Transaction, TransactionState,
-};
-use crate::wallet::owner::{ConnectError, ConnectionView, NamedError, NewConnection, PaymentsError};
+use crate::wallet::money::types::{LIST_ROWS_MAX, ListQuery};
+use crate::wallet::owner::PaymentsError;
+use convert::{Names, account, amount, connection, log_entry, wish};
+use refuse::{connect_status, export_status, log_status, move_status, named_status, owner_status};
+use state::wallet_state;
+pub use state::wallet_stats;
 
+/// Requests shown with a connection.
+const RECENT_SHOWN: usize = 5;
+/// Requests of a log where no number is asked for.
+const LOG_DEFAULT: usize = 100;
+/// Transactions of an export that wait for whoever reads it.
+const EXPORT_AHEAD: usize = 64;
 /// Payments shown where no number is asked for.
 const PAYMENTS_DEFAULT: u32 = 100;
 
@@ -110,27 +124,10 @@ impl AdminService {
         Self { is_wallet_on, ..self }
     }
 
-    fn account_name(&self, transaction: &Transaction, accounts: &[AccountView]) -> String {
-        let account = accounts.iter().find(|account| account.id == transaction.account);
-        account.map_or_else(String::new, |account| account.name.clone())
-    }
-
-    fn payment(&self, transaction: Transaction, accounts: &[AccountView]) -> Payment {
-        let connection = self.wallet.answers().table().by_id(transaction.connection);
-        Payment {
-            r#type: transaction.direction.as_str().to_owned(),
-            state: transaction.state.as_str().to_owned(),
-            account: self.account_name(&transaction, accounts),
-            connection: connection.map_or_else(String::new, |connection| connection.profile.name.clone()),
-            payment_hash: transaction.payment_hash.to_string(),
-            description: transaction.description.unwrap_or_default(),
-            amount_msat: transaction.amount.get(),
-            fees_paid_msat: transaction.fees_paid.get(),
-            created_at_s: transaction.created_at_s,
-            settled_at_s: transaction.settled_at_s,
-            expires_at_s: transaction.expires_at_s.filter(|_| transaction.state != TransactionState::Settled),
-            failure: transaction.failure.unwrap_or_default(),
-        }
+    /// Runs what reads the disk where it does not hold up the relay, whose threads the socket's tasks share.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce(&Wallet) -> T + Send + 'static) -> Result<T, Status> {
+        let wallet = self.wallet.clone();
+        tokio::task::spawn_blocking(move || work(&wallet)).await.map_err(|_| Status::internal("the server is stopping"))
     }
 }
 
@@ -161,8 +158,11 @@ impl Admin for AdminService {
     }
 
     async fn show_connection(&self, request: Request<ShowConnectionRequest>) -> Result<Response<Connection>, Status> {
-        let view = self.wallet.connection(&request.into_inner().name).map_err(|error| named_status(&error))?;
-        Ok(Response::new(connection(&view)))
+        let name = request.into_inner().name;
+        let view = self.wallet.connection(&name).map_err(|error| named_status(&error))?;
+        let history = self.aside(move |wallet| wallet.history(&name, RECENT_SHOWN)).await?.map_err(|error| log_status(&error))?;
+        let (recent, last_delivered_at_ms) = (history.entries.iter().map(log_entry).collect(), history.last_delivered_at_ms);
+        Ok(Response::new(Connection { recent, last_delivered_at_ms, ..connection(&view) }))
     }
 
     async fn revoke_connection(&self, request: Request<RevokeConnectionRequest>) -> Result<Response<Connection>, Status> {
@@ -192,163 +192,77 @@ impl Admin for AdminService {
             ..ListQuery::default()
         };
         let account = Some(wish.account).filter(|name| !name.is_empty());
-        // The list reads the disk, and the socket's tasks share their threads with the relay.
-        let wallet = self.wallet.clone();
-        let listed = tokio::task::spawn_blocking(move || wallet.payments(account.as_deref(), &query)).await;
-        let page = match listed {
-            Ok(Ok(page)) => page,
-            Ok(Err(error @ PaymentsError::NoAccount(_))) => return Err(Status::not_found(error.to_string())),
-            Ok(Err(error @ PaymentsError::TooFarBack)) => return Err(Status::out_of_range(error.to_string())),
-            Ok(Err(error @ PaymentsError::Read(_))) => return Err(Status::internal(error.to_string())),
-            Err(_) => return Err(Status::internal("the list was not made")),
+        let page = match self.aside(move |wallet| wallet.payments(account.as_deref(), &query)).await? {
+            Ok(page) => page,
+            Err(error @ PaymentsError::NoAccount(_)) => return Err(Status::not_found(error.to_string())),
+            Err(error @ PaymentsError::TooFarBack) => return Err(Status::out_of_range(error.to_string())),
+            Err(error @ PaymentsError::Read(_)) => return Err(Status::internal(error.to_string())),
         };
-        let accounts = self.wallet.money().accounts();
+        let names = Names::of(&self.wallet);
         let shown = page.transactions.len();
-        let payments = page.transactions.into_iter().map(|transaction| self.payment(transaction, &accounts)).collect();
+        let payments = page.transactions.into_iter().map(|transaction| names.payment(transaction)).collect();
         let total_count = page.total.unwrap_or_else(|| u64::try_from(shown).unwrap_or(u64::MAX));
         Ok(Response::new(ListPaymentsReply { payments, total_count }))
+    }
+
+    async fn move_money(&self, request: Request<MoveMoneyRequest>) -> Result<Response<MoveMoneyReply>, Status> {
+        let wish = request.into_inner();
+        let moved = self.wallet.move_money(&wish.from, &wish.to, amount(wish.amount_msat)?).await;
+        let (from, to) = moved.map_err(|error| move_status(&error))?;
+        Ok(Response::new(MoveMoneyReply { from: Some(account(&from)), to: Some(account(&to)) }))
+    }
+
+    type ExportStream = ReceiverStream<Result<ExportedTransaction, Status>>;
+
+    async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        let ExportRequest { account, with_preimages } = request.into_inner();
+        let (rows, stream) = mpsc::channel(EXPORT_AHEAD);
+        let wallet = self.wallet.clone();
+        // It ends when everything was sent or nobody listens any more.
+        drop(tokio::task::spawn_blocking(move || {
+            let (names, account) = (Names::of(&wallet), Some(account).filter(|name| !name.is_empty()));
+            let mut each = |transaction| rows.blocking_send(Ok(names.exported(transaction, with_preimages))).is_ok();
+            if let Err(error) = wallet.export(account.as_deref(), &mut each) {
+                // Nobody may be there to hear it.
+                let _ = rows.blocking_send(Err(export_status(&error)));
+            }
+        }));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn connection_log(&self, request: Request<ConnectionLogRequest>) -> Result<Response<ConnectionLogReply>, Status> {
+        let ConnectionLogRequest { name, limit } = request.into_inner();
+        let limit = if limit == 0 { LOG_DEFAULT } else { usize::try_from(limit).unwrap_or(ENTRIES_MAX) };
+        let history = self.aside(move |wallet| wallet.history(&name, limit)).await?.map_err(|error| log_status(&error))?;
+        let entries = history.entries.iter().map(log_entry).collect();
+        Ok(Response::new(ConnectionLogReply { entries, left_out: history.left_out }))
+    }
+
+    async fn resume_connection(&self, request: Request<ResumeConnectionRequest>) -> Result<Response<Connection>, Status> {
+        let name = request.into_inner().name;
+        self.wallet.resume(&name).await.map_err(|error| named_status(&error))?;
+        let view = self.wallet.connection(&name).map_err(|error| named_status(&error))?;
+        Ok(Response::new(connection(&view)))
+    }
+
+    async fn wallet_state(&self, _: Request<WalletStateRequest>) -> Result<Response<WalletStateReply>, Status> {
+        Ok(Response::new(wallet_state(&self.wallet)))
+    }
+
+    async fn reconcile(&self, _: Request<ReconcileRequest>) -> Result<Response<ReconcileReply>, Status> {
+        let done = self.wallet.reconcile().await.map_err(|error| owner_status(&error))?;
+        Ok(Response::new(ReconcileReply {
+            journal_seq: done.seq,
+            records_lost: done.lost,
+            payments_unresolved: u64::try_from(done.in_flight).unwrap_or(u64::MAX),
+            refused_before_s: done.refused_before_s,
+        }))
     }
 
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsReply>, Status> {
         let mut reply = StatsReply { wallet: Some(wallet_stats(&self.wallet)), ..StatsReply::default() };
         (self.fill)(&mut reply);
         Ok(Response::new(reply))
-    }
-}
-
-fn wish(request: MakeConnectionRequest) -> Result<NewConnection, Status> {
-    let renewal = match request.renewal.as_str() {
-        "" => Renewal::Never,
-        name => Renewal::parse(name)
-            .ok_or_else(|| Status::invalid_argument("a budget is renewed never, daily, weekly, monthly or yearly"))?,
-    };
-    let time_zone = if request.time_zone.is_empty() { "UTC".to_owned() } else { request.time_zone };
-    let budget = request.budget_msat.map(amount).transpose()?.map(|amount| Budget { amount, renewal, time_zone });
-    if budget.is_none() && renewal != Renewal::Never {
-        return Err(Status::invalid_argument("a renewal needs a budget"));
-    }
-    let client = Some(request.client_pubkey).filter(|text| !text.is_empty()).map(|text| PublicKey::parse(&text)).transpose();
-    Ok(NewConnection {
-        name: request.name,
-        account: Some(request.account).filter(|name| !name.is_empty()),
-        methods: request.methods,
-        notifications: None,
-        budget,
-        payment_max: request.payment_max_msat.map(amount).transpose()?,
-        expires_in_s: request.expires_in_s,
-        no_nip04: request.no_nip04,
-        relays: request.relays,
-        client: client.map_err(|error| Status::invalid_argument(format!("client_pubkey: {error}")))?,
-    })
-}
-
-fn amount(msat: u64) -> Result<Msat, Status> {
-    Msat::new(msat).map_err(|error| Status::invalid_argument(error.to_string()))
-}
-
-fn connection(view: &ConnectionView) -> Connection {
-    let profile = &view.hosted.profile;
-    let budget = view.rules.budget.as_ref();
-    Connection {
-        name: profile.name.clone(),
-        account: view.account.clone(),
-        wallet_pubkey: profile.wallet.to_string(),
-        client_pubkey: profile.client.to_string(),
-        state: match view.standing {
-            Standing::Active => "active",
-            Standing::Expired(_) => "expired",
-            Standing::Revoked(_) => "revoked",
-        }
-        .to_owned(),
-        methods: profile.methods.iter().map(|method| method.as_str().to_owned()).collect(),
-        budget_msat: budget.map(|budget| budget.amount.get()),
-        budget_used_msat: view.budget.map(|budget| budget.used().get()),
-        renewal: budget.map_or_else(String::new, |budget| budget.renewal.as_str().to_owned()),
-        time_zone: budget.map_or_else(String::new, |budget| budget.time_zone.clone()),
-        budget_renews_at_s: view.budget.and_then(|budget| budget.renews_at_s),
-        payment_max_msat: view.rules.payment_max.map(Msat::get),
-        nip04: profile.nip04,
-        created_at_s: profile.created_at_s,
-        expires_at_s: profile.expires_at_s,
-        revoked_at_s: profile.revoked_at_s,
-        last_seen_at_s: view.hosted.seen_at_s(),
-        answers_waiting: u64::try_from(view.answers_waiting).unwrap_or(u64::MAX),
-        relays: profile.relays.clone(),
-    }
-}
-
-/// A balance below zero (a back end took more than it was allowed to) is shown as nothing to spend; the alarm says the rest.
-fn account(view: &AccountView) -> Account {
-    Account { name: view.name.clone(), balance_msat: u64::try_from(view.balance_msat).unwrap_or(0), held_msat: view.held.get() }
-}
-
-/// What the wallet says about itself.
-pub fn wallet_stats(wallet: &Wallet) -> WalletStats {
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let now_s = wallet.answers().clock().now_s();
-    let connections = wallet.answers().table().all();
-    let active = connections.iter().filter(|hosted| hosted.profile.standing(now_s) == Standing::Active).count();
-    let revoked = connections.iter().filter(|hosted| hosted.profile.revoked_at_s.is_some()).count();
-    let accounts = wallet.money().accounts();
-    let (status, (answers, bytes)) = (wallet.money().status(), wallet.answers().outbox().size());
-    let requests = wallet.answers().stats().requests().into_iter().map(|line| RequestCount {
-        method: line.method.to_owned(),
-        result: line.result.to_owned(),
-        count: line.count,
-    });
-    WalletStats {
-        backend: "embedded".to_owned(),
-        connections_active: count(active),
-        connections_revoked: count(revoked),
-        accounts: count(accounts.len()),
-        balance_total_msat: accounts
-            .iter()
-            .map(|view| u64::try_from(view.balance_msat).unwrap_or(0))
-            .fold(0, u64::saturating_add),
-        held_msat: accounts.iter().map(|view| view.held.get()).fold(0, u64::saturating_add),
-        requests: requests.collect(),
-        requests_repeated: wallet.answers().stats().repeats(),
-        requests_refused: wallet.answers().stats().refusals(),
-        payments_unresolved: count(status.in_flight),
-        invoices_open: count(status.open_invoices),
-        alarms: count(status.alarms.len()),
-        safe_mode: status.safe_mode.unwrap_or_default(),
-        answers_kept: count(answers),
-        answers_kept_bytes: count(bytes),
-    }
-}
-
-fn connect_status(error: &ConnectError) -> Status {
-    let words = error.to_string();
-    match error {
-        ConnectError::Taken(_) => Status::already_exists(words),
-        ConnectError::Key(_) => Status::internal(words),
-        ConnectError::Money(money) => owner_status(money),
-        _ => Status::invalid_argument(words),
-    }
-}
-
-fn named_status(error: &NamedError) -> Status {
-    match error {
-        NamedError::NoConnection(_) => Status::not_found(error.to_string()),
-        NamedError::RevokedBefore(_) => Status::failed_precondition(error.to_string()),
-        NamedError::Money(money) => owner_status(money),
-    }
-}
-
-fn owner_status(error: &OwnerError) -> Status {
-    let words = error.to_string();
-    match error {
-        OwnerError::NoAccount => Status::not_found(words),
-        OwnerError::NameTaken(_) => Status::already_exists(words),
-        OwnerError::Busy => Status::unavailable(words),
-        OwnerError::Failed => Status::internal(words),
-        OwnerError::SafeMode(_)
-        | OwnerError::NodeBalance
-        | OwnerError::CannotReconcile(_)
-        | OwnerError::NotEnough { .. }
-        | OwnerError::TooMany(_) => Status::failed_precondition(words),
-        OwnerError::BadName | OwnerError::BadAmount | OwnerError::BadConnection(_) => Status::invalid_argument(words),
     }
 }
 

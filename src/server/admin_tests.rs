@@ -86,7 +86,7 @@ fn an_owner_connects_funds_looks_and_revokes() {
         (shown["state"].as_str(), shown["budget_msat"].as_u64(), shown["budget_used_msat"].as_u64()),
         (Some("active"), Some(50_000), Some(0))
     );
-    assert!(served.run(&["show", "phone"]).contains("budget (msat)       0 of 50,000 daily"));
+    assert!(served.run(&["show", "phone"]).contains("budget (msat)        0 of 50,000 daily"));
     assert!(served.run(&["list"]).contains("phone  active  me       0 of 50,000 daily"));
 
     assert!(served.run(&["revoke", "phone"]).starts_with("revoked \"phone\""));

@@ -23,6 +23,9 @@ pub struct Config {
     pub wal_bytes_max: u64,
     /// For tests: makes commits fail.
     pub faults: Faults,
+    /// With less room on the disk than this nothing is taken, so that what is written already can be read and moved, and the wallet
+    /// next door can finish what it began.
+    pub free_bytes_min: u64,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             batch_bytes: 4 << 20,
             wal_bytes_max: 128 << 20,
             faults: Faults::default(),
+            free_bytes_min: 256 << 20,
         }
     }
 }

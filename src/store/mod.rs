@@ -19,6 +19,7 @@ pub mod plan;
 mod points;
 mod reader;
 mod retention;
+mod room;
 mod rows;
 mod scan;
 mod schema;
@@ -48,6 +49,7 @@ pub use self::stats::Stats;
 pub use self::writer::Done;
 
 use self::cache::HotEvents;
+use self::room::Room;
 use self::shared::{Core, Fatal, Published};
 use self::writer::{Job, Writer};
 use crate::base::clock::Clock;
@@ -79,6 +81,8 @@ pub enum Appended {
     Ephemeral,
     /// Too much is waiting, or the store is closing.
     Busy,
+    /// The disk is almost full.
+    NoRoom,
     /// The disk failed.
     Failed,
 }
@@ -114,7 +118,9 @@ impl Store {
             batched_events: AtomicU64::new(0),
             read_failures: AtomicU64::new(0),
             fatal: Fatal::default(),
+            room: Room::new(dir, config.free_bytes_min),
         });
+        core.room.look();
         let (jobs, waiting) = crossbeam_channel::bounded(config.queue_events.max(1));
         let writer = Writer {
             core: Arc::clone(&core),
@@ -142,6 +148,9 @@ impl Store {
         let core = &self.0.core;
         if core.fatal.is_struck() {
             return done(Appended::Failed);
+        }
+        if core.room.is_gone() {
+            return done(Appended::NoRoom);
         }
         let bytes = event.bytes().len();
         let waiting = core.queued_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::cache::HotEvents;
 use super::error::ReadError;
 use super::keys::Salt;
+use super::room::Room;
 use super::schema;
 use crate::base::clock::Clock;
 use crate::kv::{Db, Snapshot};
@@ -34,6 +35,7 @@ pub(super) struct Core {
     /// Events that could not be decided because a row could not be read.
     pub read_failures: AtomicU64,
     pub fatal: Fatal,
+    pub room: Room,
 }
 
 /// What the newest number was at a position of the database.

@@ -61,8 +61,11 @@ impl Writer {
                 Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if Instant::now() >= next_sweep && !self.sweep() {
-                next_sweep = Instant::now() + SWEEP_EVERY;
+            if Instant::now() >= next_sweep {
+                self.core.room.look();
+                if !self.sweep() {
+                    next_sweep = Instant::now() + SWEEP_EVERY;
+                }
             }
         }
         // What slipped in behind the order to close was not promised anything.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Publisher;
+use super::access::audit::{Answered, Audit};
 use super::access::keys::WalletSeed;
 use super::access::table::{Keys, Table};
 use super::methods::pay::Progress;
@@ -15,9 +16,11 @@ use super::notify::News;
 use super::outbox::{self, Outbox};
 use super::stats::Stats;
 use super::terms::{self, Refusal, RequestKey, RequestRef, Scheme};
+use super::wire::method::Method;
 use super::wire::notification::kind_in;
 use super::wire::response::{failure, success};
 use super::wire::sign::{Nonce, Unsigned, sign};
+use crate::base::amount::Msat;
 use crate::base::clock::Clock;
 use crate::protocol::event::Event;
 use crate::protocol::kind;
@@ -58,14 +61,33 @@ pub struct Answers {
     publisher: Arc<dyn Publisher>,
     clock: Clock,
     stats: Stats,
+    audit: Arc<Audit>,
     news: News,
 }
 
 impl Answers {
     /// Ready for the money room; knows no connection yet.
     pub fn new(seed: WalletSeed, config: outbox::Config, publisher: Arc<dyn Publisher>, clock: Clock) -> Arc<Self> {
-        let (table, outbox, stats) = (Table::default(), Outbox::new(config), Stats::default());
-        Arc::new(Self { seed, table, outbox, publisher, clock, stats, news: News::default() })
+        Self::with_audit(seed, config, publisher, clock, Audit::in_memory())
+    }
+
+    /// The same with a log of what was asked that outlives the process.
+    pub fn with_audit(
+        seed: WalletSeed,
+        config: outbox::Config,
+        publisher: Arc<dyn Publisher>,
+        clock: Clock,
+        audit: Audit,
+    ) -> Arc<Self> {
+        let audit = Arc::new(audit);
+        let outbox = Outbox::new(config).telling(Arc::clone(&audit));
+        let (table, stats, news) = (Table::default(), Stats::default(), News::default());
+        Arc::new(Self { seed, table, outbox, publisher, clock, stats, audit, news })
+    }
+
+    /// The log of what was asked.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The seed of the wallet keys.
@@ -153,6 +175,7 @@ impl Answers {
     /// Makes, counts and delivers the answer to a request.
     pub fn answer(&self, to: &Addressee<'_>, method: &str, plaintext: &str, result: Result<(), &Refusal>) {
         self.stats.answered(method, result.map_err(|refusal| refusal.code));
+        self.note(to, method, result.map_or_else(|refusal| refusal.code.as_str(), |()| "ok"), amount_in(plaintext));
         if let Some(event) = self.make(to, plaintext, self.clock.now_s()) {
             self.deliver(to.request, &event);
         }
@@ -161,6 +184,12 @@ impl Answers {
     /// Answers with a refusal. `name` is the method as the client wrote it.
     pub fn refuse(&self, to: &Addressee<'_>, method: &str, name: &str, refusal: &Refusal) {
         self.answer(to, method, &failure(name, refusal), Err(refusal));
+    }
+
+    fn note(&self, to: &Addressee<'_>, method: &str, result: &'static str, amount: Option<Msat>) {
+        let method = Method::parse(method).map_or("unknown", Method::as_str);
+        let (request, asked_at_s, answered_at_ms) = (to.request.event, to.created_at_s, self.clock.now_ms());
+        self.audit.answered(&to.keys.wallet, Answered { request, asked_at_s, answered_at_ms, method, result, amount });
     }
 
     fn keys(&self, request: &RequestRef) -> Option<Arc<Keys>> {
@@ -172,27 +201,41 @@ impl Answers {
     }
 }
 
+/// The amount of the transaction that an answer tells of, for the log. Texts in JSON cannot hold the bare key, since their quotes are
+/// escaped, and a transaction names its amount before it shows what the client attached.
+fn amount_in(plaintext: &str) -> Option<Msat> {
+    if !plaintext.contains("\"result\":{\"type\":") {
+        return None;
+    }
+    let (_, rest) = plaintext.split_once("\"amount\":")?;
+    let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    digits.parse().ok().and_then(|msat| Msat::new(msat).ok())
+}
+
 impl AnswerSigner for Answers {
     fn answer(&self, request: &RequestRef, outcome: &Outcome, now_s: u64) -> Option<Event> {
         let keys = self.keys(request)?;
         let method = request.method.as_str();
-        let plaintext = match outcome {
+        let (plaintext, result, amount) = match outcome {
             Outcome::Paid { preimage, amount, fee } => {
                 self.stats.answered(method, Ok(()));
-                match request.method {
+                let plaintext = match request.method {
                     terms::Method::Pay => {
                         let paid = Progress::settled(*preimage, *amount, *fee, request.created_at_s, now_s);
                         success(method, &paid)
                     }
                     _ => success(method, &Paid::new(*preimage, *fee)),
-                }
+                };
+                (plaintext, "ok", Some(*amount))
             }
             Outcome::Refused(refusal) => {
                 self.stats.answered(method, Err(refusal.code));
-                failure(method, refusal)
+                (failure(method, refusal), refusal.code.as_str(), None)
             }
         };
-        self.make(&Addressee::of(&keys, request), &plaintext, now_s)
+        let to = Addressee::of(&keys, request);
+        self.note(&to, method, result, amount);
+        self.make(&to, &plaintext, now_s)
     }
 
     fn publish(&self, request: &RequestRef, answer: &Event) {

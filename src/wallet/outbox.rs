@@ -6,12 +6,14 @@
 //! back from there when their request is repeated; this is the memory for everything in between, bounded in bytes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::access::audit::Audit;
 use crate::base::hex32::{EventId, PublicKey};
 use crate::protocol::event::{Event, TagValue};
 use crate::protocol::filter::Filter;
@@ -53,6 +55,7 @@ const PENDING_MAX: usize = 65_536;
 pub struct Outbox {
     config: Config,
     inner: Mutex<Inner>,
+    audit: Option<Arc<Audit>>,
 }
 
 #[derive(Default, Debug)]
@@ -100,7 +103,7 @@ pub enum Seen {
     New,
     /// It is being worked on; the answer will come.
     Pending,
-    /// It was answered. Empty if the answers were published less than a second ago. Never for a request of several items: answers
+    /// It was answered. Empty if the answers reached somebody less than a second ago. Never for a request of several items: answers
     /// to some of them say nothing of the others (see [`Outbox::item`]).
     Answered(Vec<Event>),
     /// Too many requests are being worked on.
@@ -110,7 +113,13 @@ pub enum Seen {
 impl Outbox {
     /// An empty one.
     pub fn new(config: Config) -> Self {
-        Self { config, inner: Mutex::default() }
+        Self { config, inner: Mutex::default(), audit: None }
+    }
+
+    /// The same, which notes in the log what was delivered.
+    #[must_use]
+    pub fn telling(self, audit: Arc<Audit>) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 
     /// Takes a request in hand, unless it is in hand or answered already.
@@ -165,7 +174,14 @@ impl Outbox {
 
     /// An answer has reached somebody.
     pub fn delivered(&self, answer: &EventId, now_ms: u64) {
-        self.inner.lock().mark_delivered(answer, now_ms.saturating_add(self.config.delivered_ms));
+        let marked = self.inner.lock().mark_delivered(answer, now_ms.saturating_add(self.config.delivered_ms));
+        self.note(marked, now_ms);
+    }
+
+    fn note(&self, marked: Option<(PublicKey, EventId)>, now_ms: u64) {
+        if let (Some(audit), Some((wallet, request))) = (&self.audit, marked) {
+            audit.delivered(&wallet, request, now_ms);
+        }
     }
 
     /// Whether a filter can see answers at all: most REQs are about something else.
@@ -190,7 +206,8 @@ impl Outbox {
         // Who names the request or the client is the client; anybody may name an author.
         if filter.tag(b'e').is_some() || filter.tag(b'p').is_some() || filter.ids.is_some() {
             for event in &found {
-                inner.mark_delivered(&event.id(), now_ms.saturating_add(self.config.delivered_ms));
+                let marked = inner.mark_delivered(&event.id(), now_ms.saturating_add(self.config.delivered_ms));
+                self.note(marked, now_ms);
             }
         }
         found
@@ -229,7 +246,7 @@ impl Inner {
         let mut events = Vec::new();
         for answer in answers {
             if let Some(kept) = self.kept.get_mut(answer)
-                && now_ms >= kept.published_ms.saturating_add(REPEAT_INTERVAL_MS)
+                && (!kept.delivered || now_ms >= kept.published_ms.saturating_add(REPEAT_INTERVAL_MS))
             {
                 kept.published_ms = now_ms;
                 events.push(kept.event.clone());
@@ -266,14 +283,14 @@ impl Inner {
         self.kept.insert(answer, kept);
     }
 
-    fn mark_delivered(&mut self, answer: &EventId, until_ms: u64) {
-        if let Some(kept) = self.kept.get_mut(answer)
-            && !kept.delivered
-        {
-            kept.delivered = true;
-            kept.until_ms = kept.until_ms.min(until_ms);
-            self.delivered.push_back((kept.until_ms, *answer));
-        }
+    /// Whose answer to what this is, if it is one and was not delivered before.
+    fn mark_delivered(&mut self, answer: &EventId, until_ms: u64) -> Option<(PublicKey, EventId)> {
+        let kept = self.kept.get_mut(answer).filter(|kept| !kept.delivered)?;
+        kept.delivered = true;
+        kept.until_ms = kept.until_ms.min(until_ms);
+        let marked = kept.request.map(|request| (kept.event.pubkey(), request.event));
+        self.delivered.push_back((kept.until_ms, *answer));
+        marked
     }
 
     fn sweep(&mut self, now_ms: u64) {

@@ -1,4 +1,8 @@
-//! What the owner asks for: connections made, shown and revoked, accounts funded, payments listed.
+//! What the owner asks for: connections made, shown and revoked, accounts funded, payments listed; [`money`] moved and exported,
+//! [`receipts`] of what connections did.
+
+pub mod money;
+pub mod receipts;
 
 use std::sync::Arc;
 
@@ -110,6 +114,9 @@ pub enum NamedError {
     /// Nothing has that name.
     #[error("there is no connection named \"{0}\"")]
     NoConnection(String),
+    /// No alarm stopped it.
+    #[error("the connection \"{0}\" is not suspended")]
+    NotSuspended(String),
     /// Its end came before.
     #[error("the connection \"{0}\" was revoked before")]
     RevokedBefore(String),
@@ -147,6 +154,8 @@ pub struct ConnectionView {
     pub budget: Option<BudgetView>,
     /// Answers that have reached nobody yet.
     pub answers_waiting: usize,
+    /// Whether an alarm stopped its payments and invoices.
+    pub suspended: bool,
 }
 
 impl Wallet {
@@ -189,6 +198,7 @@ impl Wallet {
         self.put(ConnectionRow { id, rules, data: profile.encode() }).await?;
         let (name, wallet) = (profile.name.clone(), keys.wallet);
         let hosted = table.put(Hosted::new(id, account, profile, Arc::new(keys), &self.config().rate));
+        self.answers().audit().add(id, wallet);
         self.announce(&hosted);
         let uri = pairing_uri(&wallet, &relays, secret.as_ref());
         Ok(Connected { name, account: account_name, uri, wallet, client })
@@ -317,6 +327,7 @@ impl Wallet {
             rules,
             budget: self.money().budget(hosted.id),
             answers_waiting: self.answers().outbox().waiting(&hosted.keys.wallet),
+            suspended: self.money().is_suspended(hosted.id),
             hosted,
         }
     }

@@ -106,6 +106,7 @@ impl Wallet {
         let inner =
             Inner { answers: parts.answers, money: parts.money, config: parts.config, owner: tokio::sync::Mutex::default() };
         let wallet = Self(Arc::new(inner));
+        wallet.read_log();
         wallet.recall_the_last_day();
         Ok(wallet)
     }
@@ -126,7 +127,16 @@ impl Wallet {
             }
             self.answers().outbox().sweep(self.answers().clock().now_ms());
             self.announce_all(false).await;
+            // On a thread of its own: the disk may take its time.
+            let wallet = self.clone();
+            drop(tokio::task::spawn_blocking(move || wallet.keep_log()));
         }
+    }
+
+    /// Takes nothing new, finishes what waits and writes down the log. Blocks.
+    pub fn close(&self) {
+        self.money().close();
+        self.keep_log();
     }
 
     /// Tells clients what became true, as soon as it did, and those of long payments that they are pending.

@@ -13,6 +13,8 @@
 
 mod cli;
 mod crash;
+mod keys;
+mod owner;
 mod relay;
 mod shutdown;
 mod support;

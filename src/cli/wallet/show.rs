@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
+use super::state;
 use super::table::{self, clean, date, grouped, short};
 use crate::cli::admin_client::CommandError;
-use crate::pb::admin::{Account, Connection, ListPaymentsReply};
+use crate::pb::admin::{Account, Connection, ConnectionLogReply, ListPaymentsReply};
 
 type Out<'a> = &'a mut (dyn Write + Send);
 
@@ -45,7 +46,8 @@ pub(super) fn connection(out: Out<'_>, connection: &Connection) -> Result<(), Co
         ("relays", if connection.relays.is_empty() { "this hearth's own".to_owned() } else { connection.relays.join(" ") }),
         ("made (UTC)", date(connection.created_at_s)),
         ("expires (UTC)", connection.expires_at_s.map_or_else(never, date)),
-        ("last seen (UTC)", connection.last_seen_at_s.map_or_else(|| "not since the server started".to_owned(), date)),
+        ("last seen (UTC)", connection.last_seen_at_s.map_or_else(never, date)),
+        ("last delivered (UTC)", connection.last_delivered_at_ms.map_or_else(never, |at_ms| date(at_ms / 1_000))),
         ("answers waiting", connection.answers_waiting.to_string()),
     ];
     if let Some(at_s) = connection.budget_renews_at_s {
@@ -54,8 +56,16 @@ pub(super) fn connection(out: Out<'_>, connection: &Connection) -> Result<(), Co
     if let Some(at_s) = connection.revoked_at_s {
         lines.push(("revoked (UTC)", date(at_s)));
     }
+    if connection.suspended {
+        lines.push(("suspended", "YES, by an alarm: see `hearth wallet status`, then `hearth wallet resume NAME`".to_owned()));
+    }
     for (label, value) in lines {
-        writeln!(out, "{label:<20}{value}")?;
+        writeln!(out, "{label:<20} {value}")?;
+    }
+    if !connection.recent.is_empty() {
+        writeln!(out)?;
+        let recent = ConnectionLogReply { entries: connection.recent.clone(), left_out: 0 };
+        state::log(out, &recent)?;
     }
     Ok(())
 }

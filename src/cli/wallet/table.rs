@@ -27,6 +27,11 @@ pub(super) fn clean(text: &str) -> String {
     if text.chars().nth(CELL_MAX_CHARS).is_some() { format!("{shown}…") } else { shown }
 }
 
+/// The same, of any length: for lines of their own.
+pub(super) fn line(text: &str) -> String {
+    text.chars().map(|letter| if is_plain(letter) { letter } else { '?' }).collect()
+}
+
 /// `21,000`
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -6,6 +6,9 @@
 
 pub mod bolt11;
 pub mod embedded;
+pub mod grpc;
+pub mod lnd;
+pub mod scripted;
 pub mod sign;
 
 use crate::base::amount::Msat;

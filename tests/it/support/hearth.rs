@@ -29,6 +29,7 @@ pub struct Hearth {
     log: Arc<Mutex<Vec<String>>>,
     address: String,
     admin: String,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Hearth {
@@ -53,7 +54,8 @@ impl Hearth {
     pub fn prepared(config: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hearth-it-").tempdir().unwrap();
         std::fs::write(dir.path().join("config.toml"), config).unwrap();
-        Self { dir, child: None, stdout: None, log: Arc::default(), address: String::new(), admin: String::new() }
+        let (address, admin) = (String::new(), String::new());
+        Self { dir, child: None, stdout: None, log: Arc::default(), address, admin, environment: Vec::new() }
     }
 
     /// Starts the server and waits for its line.
@@ -76,10 +78,20 @@ impl Hearth {
         (self.address, self.admin) = parse_ready(&line);
     }
 
+    /// Servers that are started from now on have these variables too.
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, PathBuf)>) {
+        self.environment = environment;
+    }
+
+    /// The directory that everything of this hearth lies in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The command that serves, for tests that expect it to fail.
     pub fn serve_command(&self) -> Command {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).envs(self.environment.iter().cloned());
         command
     }
 

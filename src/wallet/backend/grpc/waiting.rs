@@ -1,0 +1,120 @@
+//! Payments that were ordered and have no outcome yet. Whoever knows it first tells: the call itself, an event, the clock, or the
+//! end of the connection. Each payment is told exactly once.
+
+use parking_lot::Mutex;
+
+use super::super::{Answer, SendResult};
+use super::convert;
+use crate::base::hex32::PaymentHash;
+use crate::pb::wallet_backend as pb;
+
+/// Most payments that wait for the wallet at once; more than the payment core ever has under way.
+pub(super) const WAITING_MAX: usize = 65_536;
+
+struct Order {
+    attempt: u64,
+    /// Tells this order from a later one of the same payment.
+    ticket: u64,
+    done: Answer<SendResult>,
+}
+
+#[derive(Default)]
+struct Table {
+    next_ticket: u64,
+    orders: std::collections::HashMap<PaymentHash, Order>,
+}
+
+/// The payments.
+#[derive(Default)]
+pub(super) struct Waiting(Mutex<Table>);
+
+impl Waiting {
+    /// Takes a payment in: a ticket for [`Waiting::tell`], or nothing where there is no room, and then it was told so.
+    pub(super) fn enter(&self, hash: PaymentHash, attempt: u64, done: Answer<SendResult>) -> Option<u64> {
+        let mut table = self.0.lock();
+        if table.orders.len() >= WAITING_MAX {
+            drop(table);
+            done(SendResult::Unknown("too many payments wait for the wallet; this one was not given to it".to_owned()));
+            return None;
+        }
+        table.next_ticket += 1;
+        let ticket = table.next_ticket;
+        let earlier = table.orders.insert(hash, Order { attempt, ticket, done });
+        drop(table);
+        if let Some(earlier) = earlier {
+            (earlier.done)(SendResult::Unknown("the payment was ordered again".to_owned()));
+        }
+        Some(ticket)
+    }
+
+    /// Tells one payment, unless that was done already.
+    pub(super) fn tell(&self, hash: &PaymentHash, ticket: u64, result: SendResult) {
+        let mut table = self.0.lock();
+        if table.orders.get(hash).is_none_or(|order| order.ticket != ticket) {
+            return;
+        }
+        let order = table.orders.remove(hash);
+        drop(table);
+        if let Some(order) = order {
+            (order.done)(result);
+        }
+    }
+
+    /// An event tells the outcome.
+    pub(super) fn outcome(&self, event: &pb::Outgoing) {
+        let (Some(hash), Some(reply)) = (convert::hash(&event.payment_hash), event.reply.clone()) else { return };
+        let Some((attempt, ticket)) = self.0.lock().orders.get(&hash).map(|order| (order.attempt, order.ticket)) else { return };
+        // What is not certain here is not told: the call may still bring it.
+        if let Some(result @ (SendResult::Settled { .. } | SendResult::Failed(_))) = convert::send_result(reply, attempt) {
+            self.tell(&hash, ticket, result);
+        }
+    }
+
+    /// Nothing more will come: nobody knows what became of any of them.
+    pub(super) fn give_up(&self, why: &str) {
+        let orders = std::mem::take(&mut self.0.lock().orders);
+        for order in orders.into_values() {
+            (order.done)(SendResult::Unknown(why.to_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::hex32::Hex32;
+
+    #[test]
+    fn each_payment_is_told_once_whoever_comes_first() {
+        let waiting = Waiting::default();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listen = |name: &'static str| -> Answer<SendResult> {
+            let told = Arc::clone(&told);
+            Box::new(move |result| told.lock().push((name, result)))
+        };
+        let (one, two) = (Hex32([1; 32]), Hex32([2; 32]));
+        let first = waiting.enter(one, 5, listen("one")).unwrap();
+        let reply = |state: pb::PaymentState, attempt| pb::PaymentReply {
+            state: state.into(),
+            failure: "no".to_owned(),
+            attempt,
+            ..pb::PaymentReply::default()
+        };
+        let event = |reply| pb::Outgoing { payment_hash: vec![1; 32], reply: Some(reply) };
+        waiting.outcome(&event(reply(pb::PaymentState::InFlight, 5)));
+        waiting.outcome(&event(reply(pb::PaymentState::Failed, 4)));
+        assert!(told.lock().is_empty(), "neither is an outcome of this attempt");
+        waiting.outcome(&event(reply(pb::PaymentState::Failed, 5)));
+        waiting.tell(&one, first, SendResult::Unknown("late".to_owned()));
+
+        let old = waiting.enter(two, 6, listen("two")).unwrap();
+        waiting.enter(two, 6, listen("two again")).unwrap();
+        waiting.tell(&two, old, SendResult::Failed("of the earlier call".to_owned()));
+        waiting.give_up("gone");
+        let said: Vec<(&str, bool)> =
+            told.lock().iter().map(|(name, result)| (*name, matches!(result, SendResult::Unknown(_)))).collect();
+        assert_eq!(said, [("one", false), ("two", true), ("two again", true)]);
+    }
+}

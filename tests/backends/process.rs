@@ -1,0 +1,116 @@
+//! The example wallets as processes: started, killed, started again on the same ledger, and asked as their neighbours.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Which example.
+pub trait Example {
+    fn command() -> Command;
+}
+
+/// `examples/wallet_backend.rs`
+pub struct Rust;
+
+/// `examples/python/wallet_backend.py`
+pub struct Python;
+
+impl Example for Rust {
+    fn command() -> Command {
+        // Beside this test binary: target/PROFILE/deps/backends-... and target/PROFILE/examples/.
+        let test = std::env::current_exe().unwrap();
+        let path = test.parent().unwrap().parent().unwrap().join("examples/wallet_backend");
+        assert!(path.exists(), "{} is missing: cargo build --release --example wallet_backend", path.display());
+        Command::new(path)
+    }
+}
+
+impl Example for Python {
+    fn command() -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = root.join("target/tools/python/bin/python");
+        assert!(python.exists(), "{} is missing: scripts/setup.sh test makes it", python.display());
+        let mut command = Command::new(python);
+        command.arg(root.join("examples/python/wallet_backend.py"));
+        command
+    }
+}
+
+/// A wallet and its folder. Dropping it kills the process and removes the folder.
+pub struct Wallet {
+    dir: TempDir,
+    make: fn() -> Command,
+    child: Option<Child>,
+}
+
+impl Wallet {
+    pub fn start<E: Example>() -> Self {
+        let dir = tempfile::Builder::new().prefix("hearth-wallet-").tempdir().unwrap();
+        let mut wallet = Self { dir, make: E::command, child: None };
+        wallet.launch();
+        wallet
+    }
+
+    /// Starts the process and waits for its line.
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut command = (self.make)();
+        command.arg("--listen").arg(self.address()).arg("--state").arg(self.dir.path().join("state"));
+        command.arg("--neighbours").arg(self.neighbours());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.child = Some(child);
+        assert_eq!(line.trim(), format!("listening at {}", self.address()), "the wallet did not start");
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// As hearth's configuration names it.
+    pub fn address(&self) -> String {
+        format!("unix:{}", self.dir.path().join("wallet.sock").display())
+    }
+
+    fn neighbours(&self) -> PathBuf {
+        self.dir.path().join("neighbours.sock")
+    }
+
+    /// A folder for whoever uses the wallet.
+    pub fn folder(&self) -> PathBuf {
+        self.dir.path().join("hearth")
+    }
+
+    /// What the neighbours say, or why not.
+    pub fn ask(&self, ask: &Value) -> Result<Value, String> {
+        let mut socket = UnixStream::connect(self.neighbours()).unwrap();
+        writeln!(socket, "{ask}").unwrap();
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        said["error"].as_str().map_or(Ok(said.clone()), |error| Err(error.to_owned()))
+    }
+
+    /// A neighbour's invoice and its hash.
+    pub fn invoice(&self, amount_msat: Option<u64>, then: &str) -> (String, String) {
+        let said = self.ask(&json!({"do": "invoice", "amount_msat": amount_msat, "then": then})).unwrap();
+        (said["invoice"].as_str().unwrap().to_owned(), said["hash"].as_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Wallet {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The real program on a disk that fails, is slow or is full, seen from outside.
+
+use serde_json::json;
+
+use super::ask_again;
+use super::disk::{Disk, Fault, When};
+use crate::support::client::Heard;
+use crate::support::{App, Client, Event, Hearth, Key, eventually};
+
+const FUNDED_MSAT: u64 = 1_000_000;
+const AMOUNT_MSAT: u64 = 1_000;
+/// EX_IOERR.
+const DISK_FAILED: i32 = 74;
+
+fn on_disk(disk: &Disk) -> Hearth {
+    let mut hearth = Hearth::prepared("[rates]\nenabled = false\n");
+    hearth.set_environment(disk.environment(hearth.dir()));
+    hearth.launch();
+    hearth
+}
+
+/// Everything that the server says until it is gone.
+async fn last_words(client: &mut Client) -> Vec<Heard> {
+    let mut heard = Vec::new();
+    loop {
+        match client.next().await {
+            Heard::Gone(..) => return heard,
+            other => heard.push(other),
+        }
+    }
+}
+
+fn promises(heard: &[Heard]) -> bool {
+    heard.iter().any(|one| match one {
+        Heard::Ok(_, verdict) => verdict.accepted,
+        Heard::Event(..) => true,
+        _ => false,
+    })
+}
+
+struct Pair {
+    payer: App,
+    payee: App,
+    requests: Vec<Event>,
+}
+
+async fn pair(hearth: &Hearth, requests: usize) -> Pair {
+    let payer = App::connect(hearth, "payer", &["--account", "payer"]);
+    hearth.fund("payer", FUNDED_MSAT);
+    let payee = App::connect(hearth, "payee", &["--account", "payee"]);
+    let mut client = hearth.client().await;
+    let mut made = Vec::new();
+    for _ in 0..requests {
+        let invoice = payee.invoice(&mut client, AMOUNT_MSAT).await;
+        made.push(payer.request("pay_invoice", &json!({"invoice": invoice})));
+    }
+    Pair { payer, payee, requests: made }
+}
+
+async fn wallet_fails_at(part: &str) {
+    let disk = Disk::new();
+    let mut hearth = on_disk(&disk);
+    let pair = pair(&hearth, 3).await;
+    let mut client = hearth.client().await;
+    let (_, first, _) = pair.payer.exchange(&mut client, &pair.requests[0]).await;
+
+    disk.control().arm(Fault::Fail, When::Before, 1, part);
+    client.stored_json("answers", &[json!({"kinds": [23_195], "authors": [pair.payer.wallet], "limit": 0})]).await;
+    client.send_event(&pair.requests[1]).await;
+    // Whatever else is asked for while it goes down.
+    drop(client.try_send(format!("[\"EVENT\",{}]", pair.requests[2].json())).await);
+    let heard = last_words(&mut client).await;
+    assert!(!promises(&heard), "{part}: acknowledged or answered after the failure: {heard:?}");
+    assert_eq!(hearth.wait().code(), Some(DISK_FAILED), "{part}: {}", hearth.log());
+    assert_eq!(disk.control().fired(), 1);
+    let log = hearth.log();
+    assert!(log.contains("a write to disk failed"), "{part}: it says why: {log}");
+
+    hearth.launch();
+    let mut client = hearth.client().await;
+    for (index, request) in pair.requests.iter().enumerate() {
+        let (answer, value) = ask_again(&pair.payer, &mut client, request).await;
+        assert!(value["error"].is_null(), "{part}: {value}");
+        assert!(index > 0 || answer == first, "{part}: another answer than before the failure");
+    }
+    assert_eq!(pair.payer.balance(&mut client).await, FUNDED_MSAT - 3 * AMOUNT_MSAT, "{part}");
+    assert_eq!(pair.payee.balance(&mut client).await, 3 * AMOUNT_MSAT, "{part}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_of_the_wallets_journal_ends_with_74_and_answers_nothing() {
+    wallet_fails_at("/data/wallet/").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_of_the_wallets_anchor_ends_with_74_and_answers_nothing() {
+    wallet_fails_at("/data/wallet/ANCHOR").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_of_the_events_ends_with_74_and_acknowledges_nothing() {
+    let disk = Disk::new();
+    let mut hearth = on_disk(&disk);
+    let mut client = hearth.client().await;
+    let key = Key::random();
+    let before: Vec<Event> = (0..20).map(|n| key.note(&format!("before {n}"))).collect();
+    for event in &before {
+        client.accept(event).await;
+    }
+    disk.control().arm(Fault::Fail, When::Before, 1, "/data/events/");
+    let after: Vec<Event> = (0..20).map(|n| key.note(&format!("after {n}"))).collect();
+    for event in &after {
+        drop(client.try_send(format!("[\"EVENT\",{}]", event.json())).await);
+    }
+    let heard = last_words(&mut client).await;
+    assert!(!promises(&heard), "acknowledged after the failure: {heard:?}");
+    for one in &heard {
+        if let Heard::Ok(_, verdict) = one {
+            assert!(verdict.text.starts_with("error: "), "{verdict:?}");
+        }
+    }
+    assert_eq!(hearth.wait().code(), Some(DISK_FAILED), "{}", hearth.log());
+    assert!(hearth.log().contains("a write to disk failed"), "{}", hearth.log());
+
+    hearth.launch();
+    let mut client = hearth.client().await;
+    let found = client.stored(&[json!({"authors": [key.hex], "limit": 100})]).await;
+    assert!(before.iter().all(|event| found.contains(&event.id)), "acknowledged events are gone");
+    for event in &after {
+        client.accept(event).await;
+    }
+    assert_eq!(client.stored(&[json!({"authors": [key.hex], "limit": 100})]).await.len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_disk_delays_and_fails_nothing() {
+    let disk = Disk::new();
+    let hearth = on_disk(&disk);
+    let pair = pair(&hearth, 2).await;
+    let mut client = hearth.client().await;
+    for (request, part) in pair.requests.iter().zip(["/data/wallet/0", "/data/wallet/ANCHOR"]) {
+        disk.control().arm(Fault::Delay { ms: 2_000 }, When::Before, 1, part);
+        let (_, _, value) = pair.payer.exchange(&mut client, request).await;
+        assert!(value["error"].is_null(), "{part}: {value}");
+    }
+    let key = Key::random();
+    disk.control().arm(Fault::Delay { ms: 2_000 }, When::Before, 1, "/data/events/");
+    // Reading does not wait for the write.
+    let event = key.note("slowly");
+    client.send_event(&event).await;
+    let mut reader = hearth.client().await;
+    let found = reader.stored(&[json!({"authors": [key.hex]})]).await;
+    assert!(found.is_empty(), "seen before it was on the disk");
+    assert!(client.verdict(&event.id).await.accepted);
+    assert_eq!(reader.stored(&[json!({"authors": [key.hex]})]).await, [event.id]);
+    assert_eq!(disk.control().fired(), 3);
+    assert_eq!(pair.payee.balance(&mut client).await, 2 * AMOUNT_MSAT);
+}
+
+/// The step before it: below the floor nothing is stored, reading goes on, the wallet works, and the words say what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_almost_full_disk_refuses_events_and_serves_everything_else() {
+    let mut hearth = Hearth::start();
+    let key = Key::random();
+    let early = key.note("early");
+    hearth.client().await.accept(&early).await;
+    let pair = pair(&hearth, 1).await;
+    hearth.terminate();
+    // No disk has so much room.
+    std::fs::write(hearth.dir().join("config.toml"), "[store]\nfree_bytes_min = 1000000000000000\n").unwrap();
+    hearth.launch();
+    let mut client = hearth.client().await;
+    let verdict = client.publish(&key.note("late")).await;
+    assert_eq!(
+        (verdict.accepted, verdict.text.as_str()),
+        (false, "error: the disk is almost full, nothing is stored until its owner makes room")
+    );
+    assert_eq!(client.stored(&[json!({"authors": [key.hex]})]).await, [early.id]);
+    let (_, _, value) = pair.payer.exchange(&mut client, &pair.requests[0]).await;
+    assert!(value["error"].is_null(), "{value}");
+    let log = hearth.log();
+    assert!(log.contains("almost full") && log.contains("enlarge the disk"), "{log}");
+}
+
+/// The disk has no room for another byte of the event store: nothing is acknowledged, nothing that was is lost, and the log says
+/// what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
+    let disk = Disk::new();
+    let mut hearth = on_disk(&disk);
+    let mut client = hearth.client().await;
+    let key = Key::random();
+    let before: Vec<Event> = (0..20).map(|n| key.note(&format!("before {n}"))).collect();
+    for event in &before {
+        client.accept(event).await;
+    }
+    disk.control().room(Some(100), "/data/events/");
+    let late = key.note("late");
+    client.send_event(&late).await;
+    let verdict = client.verdict(&late.id).await;
+    assert!(!verdict.accepted && verdict.text.starts_with("error: "), "{verdict:?}");
+    assert_eq!(hearth.wait().code(), Some(DISK_FAILED), "{}", hearth.log());
+    let log = hearth.log();
+    assert!(log.contains("No space left on device"), "{log}");
+
+    disk.control().room(None, "");
+    hearth.launch();
+    let mut client = hearth.client().await;
+    let found = client.stored(&[json!({"authors": [key.hex], "limit": 100})]).await;
+    assert!(before.iter().all(|event| found.contains(&event.id)), "acknowledged events are gone");
+    client.accept(&late).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_pays_nothing_and_loses_no_payment() {
+    let disk = Disk::new();
+    let mut hearth = on_disk(&disk);
+    let pair = pair(&hearth, 3).await;
+    let mut client = hearth.client().await;
+    let (_, first, _) = pair.payer.exchange(&mut client, &pair.requests[0]).await;
+    disk.control().room(Some(100), "/data/wallet/");
+    client.stored_json("answers", &[json!({"kinds": [23_195], "authors": [pair.payer.wallet], "limit": 0})]).await;
+    client.send_event(&pair.requests[1]).await;
+    let heard = last_words(&mut client).await;
+    assert!(!promises(&heard), "acknowledged or answered without room: {heard:?}");
+    assert_eq!(hearth.wait().code(), Some(DISK_FAILED), "{}", hearth.log());
+    assert!(hearth.log().contains("No space left on device"), "{}", hearth.log());
+
+    disk.control().room(None, "");
+    hearth.launch();
+    let mut client = hearth.client().await;
+    for (index, request) in pair.requests.iter().enumerate() {
+        let (answer, value) = ask_again(&pair.payer, &mut client, request).await;
+        assert!(value["error"].is_null(), "{value}");
+        assert!(index > 0 || answer == first);
+    }
+    eventually("all three are paid", async || pair.payee.balance(&mut client).await == 3 * AMOUNT_MSAT).await;
+}

@@ -115,6 +115,8 @@ impl Spot {
                 Backend::Accepts => &[Fate::Pay { fee: 1 }],
                 Backend::Rejects => &[Fate::Fail],
                 Backend::Hangs => &[],
+                // What it said had failed, it pays.
+                Backend::Lies if world.node.payments[at].lied => &[Fate::Pay { fee: 1 }],
                 Backend::Lies => &[Fate::Pay { fee: fee_max + 1 }, Fate::PayWrongProof { fee: 1 }, Fate::SayFailed],
             };
             all.extend(fates.iter().flat_map(|fate| [0, 1].map(|words| Choice::Node { at, fate: *fate, words })));

@@ -114,6 +114,16 @@ impl Cashier {
         settled.map(|one| i128::from(one.amount)).sum()
     }
 
+    /// The deadline of everything that waits has come.
+    pub(super) fn time_out(&mut self) {
+        for hash in self.holds() {
+            if let Some(one) = self.invoices.get_mut(&hash) {
+                one.standing = Own::Canceled;
+            }
+            self.report(hash);
+        }
+    }
+
     /// Whether money of strangers waits.
     pub(super) fn holds(&self) -> Vec<PaymentHash> {
         self.invoices.iter().filter(|(_, one)| one.standing == Own::Held).map(|(hash, _)| *hash).collect()

@@ -237,7 +237,11 @@ pub(super) fn incoming(
         Ok(None) => {}
         Ok(Some(row)) => match incoming.state {
             IncomingState::Settled { preimage } => settled(state, &row, incoming.amount, preimage, now_ms, out),
-            IncomingState::Held { settle_deadline } => arrived(state, &row, incoming.amount, settle_deadline, now_ms, out),
+            IncomingState::Held { settle_deadline } => {
+                if !arrived(state, &row, incoming.amount, settle_deadline, now_ms, out) {
+                    return out.push(Effect::Reply(token, Reply::Noted(false)));
+                }
+            }
             IncomingState::Canceled => gone(state, &row, now_ms, out),
         },
     }

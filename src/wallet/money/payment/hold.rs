@@ -281,7 +281,8 @@ pub(in crate::wallet::money) fn taken(
     answer(waiting, &told, out);
 }
 
-/// Money from outside waits for a hold invoice made here.
+/// Money from outside waits for a hold invoice made here. `false`: it is to go back and no record says so, so that the report has to
+/// be made again after a crash.
 pub(in crate::wallet::money) fn arrived(
     state: &mut State,
     row: &InvoiceRow,
@@ -289,33 +290,34 @@ pub(in crate::wallet::money) fn arrived(
     settle_deadline: Option<u32>,
     now_ms: u64,
     out: &mut Vec<Effect>,
-) {
+) -> bool {
     let hash = row.invoice.hash;
     if let Some(hold) = state.holds.get(&hash) {
         // Paid inside or over for good: what came from outside goes back. Otherwise it is known.
         if hold.payer.is_some() || hold.word == Some(Word::Cancel) {
             out.push(Effect::TellHold { hash, word: Word::Cancel });
+            return hold.word.is_some();
         }
-        return;
+        return true;
     }
     let payee = Payee { account: row.invoice.account, connection: row.invoice.request.connection };
     match &row.standing {
         Standing::Open => {}
-        Standing::Paid { inside: false, .. } => return,
+        Standing::Paid { inside: false, .. } => return true,
         Standing::Paid { .. } | Standing::Held { .. } | Standing::Canceled { .. } => {
-            return out.push(Effect::TellHold { hash, word: Word::Cancel });
+            out.push(Effect::TellHold { hash, word: Word::Cancel });
+            return false;
         }
     }
     if row.invoice.amount.is_some_and(|asked| amount < asked) || amount == Msat::ZERO {
         let words = format!("only {amount} came for the hold invoice {hash}, which asks for more; it is given back");
         out.push(Effect::Alarm(words));
         // In safe mode nothing is decided, and the report is made again.
-        let _ = write_decision(state, &hash, payee, Word::Cancel, "less came than it asks for", now_ms, out);
-        return;
+        return write_decision(state, &hash, payee, Word::Cancel, "less came than it asks for", now_ms, out).is_ok();
     }
     let expires_at_s = row.invoice.expires_at_s;
     let accepted = Accepted { hash, payee, amount, payer: None, expires_at_s, settle_deadline };
-    state.record(Record::Accepted(accepted), None, now_ms, out);
+    state.record(Record::Accepted(accepted), None, now_ms, out)
 }
 
 /// Ends what waits inside for a hold invoice that was paid from outside; the payer gets its money back.

@@ -1,4 +1,14 @@
 //! Live fan-out and the session without sockets: what an event costs between the store and the outboxes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a benchmark"
+)]
 
 use std::hint::black_box;
 use std::ops::ControlFlow;

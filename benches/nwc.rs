@@ -1,4 +1,14 @@
 //! The wallet's hot path without sockets: sealing and opening, signing, and get_balance from the event to its published answer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a benchmark"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;

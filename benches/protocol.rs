@@ -1,4 +1,14 @@
 //! Parts of the wire format: reading a message, packing an event, checking its signature, matching a filter.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a benchmark"
+)]
 
 use std::hint::black_box;
 

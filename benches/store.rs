@@ -3,7 +3,16 @@
 //! `cargo bench --bench store` measures on 1,000,000 events; `HEARTH_BENCH_EVENTS` sets another number. What the store costs on
 //! disk is printed once, before the queries. Queries are measured in CPU time of the reading thread, which says the same on a
 //! busy machine; writes in wall time, because they wait for the disk.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a benchmark"
+)]
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark")]
 
 use std::hint::black_box;

@@ -1,5 +1,15 @@
 //! The money room without sockets: what a payment inside costs from the order to the published answer, its two syncs included,
 //! and how that is shared by those who wait together.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a benchmark"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;

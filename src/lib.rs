@@ -9,6 +9,20 @@
 //! * `relay`: what a message means. `wallet`: what a request pays. Neither knows the other.
 //! * `server`: sockets and HTTP. `config`: text to settings. `app`: joins everything. `cli`: commands.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "tests; the library itself is checked without them"
+    )
+)]
+
 pub mod app;
 pub mod base;
 pub mod bench;

@@ -48,6 +48,7 @@ struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Command {
     /// Run the relay and its wallet; an empty data directory is initialised
     Serve(serve::ServeArgs),

@@ -25,6 +25,7 @@ struct Served {
 }
 
 impl Served {
+    #[expect(clippy::async_yields_async, reason = "the server runs on while the test goes on")]
     fn new() -> Self {
         let (house, shutdown) = (House::new(), Shutdown::new());
         let fill: FillStats = Arc::new(|reply| reply.version = "test".to_owned());

@@ -167,11 +167,11 @@ impl Wallet {
             Call::MultiPayKeysend(items) => self.pay_several(job, terms::Method::MultiPayKeysend, multi_pay::keysends(items)),
             Call::MakeInvoice(make) => {
                 let order = make_invoice::order(job.traced(terms::Method::MakeInvoice, 0, None), make);
-                self.invoice(job, order, |made| transaction_json(made));
+                self.invoice(job, order, transaction_json);
             }
             Call::MakeHoldInvoice(make) => {
                 let order = make_hold_invoice::order(job.traced(terms::Method::MakeHoldInvoice, 0, None), make);
-                self.invoice(job, order, |made| transaction_json(made));
+                self.invoice(job, order, transaction_json);
             }
             Call::Receive(wish) => {
                 let order = receive::order(job.traced(terms::Method::Receive, 0, None), wish);

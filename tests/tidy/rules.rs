@@ -148,13 +148,13 @@ fn pure_protocol(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for named in named(source) {
         let path: Vec<&str> = named.segments.iter().map(String::as_str).collect();
-        let impure = match path.as_slice() {
-            ["tokio" | "rocksdb" | "tracing" | "metrics" | "rand" | "getrandom", ..] => true,
-            ["std", "time" | "net" | "fs" | "thread" | "env" | "process" | "io", ..] => true,
-            ["crate", "base", "clock", ..] => true,
-            ["SystemTime" | "Instant" | "Clock", ..] => true,
-            _ => false,
-        };
+        let impure = matches!(
+            path.as_slice(),
+            ["tokio" | "rocksdb" | "tracing" | "metrics" | "rand" | "getrandom", ..]
+                | ["std", "time" | "net" | "fs" | "thread" | "env" | "process" | "io", ..]
+                | ["crate", "base", "clock", ..]
+                | ["SystemTime" | "Instant" | "Clock", ..]
+        );
         if impure {
             found.push((named.line, format!("`{}` in the pure part", named.segments.join("::"))));
         }

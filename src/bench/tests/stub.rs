@@ -47,12 +47,14 @@ pub(super) struct Stub {
     shared: Arc<Shared>,
 }
 
+type Listener = (Vec<Filter>, mpsc::Sender<Message>);
+
 struct Shared {
     behaviour: Behaviour,
     url: String,
     events: Mutex<Vec<Event>>,
     /// Subscriptions by connection and name.
-    subscriptions: Mutex<HashMap<(usize, String), (Vec<Filter>, mpsc::Sender<Message>)>>,
+    subscriptions: Mutex<HashMap<(usize, String), Listener>>,
     addresses: Mutex<HashSet<IpAddr>>,
     seen: AtomicUsize,
     most_in_flight: AtomicUsize,
@@ -195,7 +197,7 @@ async fn event(shared: &Arc<Shared>, number: usize, value: &Value, queue: &mpsc:
     let event = draft.pack(&EventLimits::default()).unwrap();
     let seen = shared.seen.fetch_add(1, Ordering::Relaxed) + 1;
     let refuse = shared.behaviour.refuse_every;
-    let refused = refuse > 0 && seen % refuse == 0;
+    let refused = refuse > 0 && seen.is_multiple_of(refuse);
     let words = if refused { "blocked: every tenth" } else { "" };
     let ok = Message::text(json!(["OK", event.id().to_string(), !refused, words]).to_string());
     if !refused {

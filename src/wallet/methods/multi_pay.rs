@@ -20,7 +20,7 @@ pub fn invoices(items: Vec<Item<PayInvoice>>) -> Vec<Part> {
     parts(
         items,
         |pay| Unchecked::parse(&pay.invoice).ok().and_then(|read| read.hash()).map(|hash| hash.to_string()),
-        |pay| pay_invoice::errand(pay),
+        pay_invoice::errand,
     )
 }
 

@@ -322,8 +322,7 @@ async fn a_req_with_a_used_id_replaces_it_and_nothing_of_the_old_one_comes_after
     for event in &events {
         assert!(client.verdict(&event.id).await.accepted);
     }
-    for round in 0..30_usize {
-        let marker = &events[round];
+    for (round, marker) in events.iter().enumerate().take(30) {
         client.feed(json!(["REQ", "x", {"kinds": [1]}]).to_string()).await;
         client.feed(json!(["REQ", "x", {"kinds": [1], "limit": 50}, {"kinds": [2]}]).to_string()).await;
         client.feed(json!(["REQ", "x", {"ids": [marker.id]}]).to_string()).await;

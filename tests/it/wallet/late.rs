@@ -62,9 +62,9 @@ async fn a_subscription_that_is_already_open_gets_it_live_and_once() {
         .await;
     two.client.accept(&request).await;
     let mut first = None;
-    for index in 0..shapes.len() {
+    for (index, shape) in shapes.iter().enumerate() {
         let answer = waiting.live(&format!("s{index}")).await;
-        assert_eq!(*first.get_or_insert_with(|| answer.clone()), answer, "{}", shapes[index].0);
+        assert_eq!(*first.get_or_insert_with(|| answer.clone()), answer, "{}", shape.0);
     }
     assert_eq!(Some(waiting.live("damus").await), first);
     waiting.is_quiet().await;

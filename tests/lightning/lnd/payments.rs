@@ -219,7 +219,8 @@ fn follow(
                 payment = inner.failed(hash, reason);
             }
             lie(&mut payment, fault);
-            if (is_over || !only_the_end) && say.send(Ok(payment)).await.is_err() || is_over {
+            let is_heard = !is_over && only_the_end || say.send(Ok(payment)).await.is_ok();
+            if is_over || !is_heard {
                 return;
             }
             reason = tokio::select! {

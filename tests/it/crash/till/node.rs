@@ -101,6 +101,7 @@ impl Node {
     }
 
     /// The order is still under way when this process may be gone.
+    #[expect(clippy::zombie_processes, reason = "it outlives this process, which is about to die")]
     fn take_in_a_second(&self, number: u64, order: &SendOrder) {
         let line = format!("{number} {} {}", order.amount.get(), Clock::system().now_ms() + 1_000);
         let mut later = Command::new("sh");

@@ -8,8 +8,8 @@
 //! * `suite`: the tests, and their figures.
 //!
 //! It is compiled into the tests of the library (`src/wallet/money/tests/mod.rs` names it by its path), because planted mistakes exist only
-//! there. `SEED=7 cargo test --release --lib sim::suite::seeds -- --nocapture` tells one seed step by step; `SIM_SEEDS` sets how many
-//! run.
+//! there. `SEED=7 cargo test --release --lib seeds_break -- --nocapture` tells one seed step by step. `SIM_SEEDS` sets how many run, `SIM_ALL=1`
+//! goes on after the first that fails, `SIM_BUG=3` plants that mistake, `SIM_STATES` bounds the states of one small world.
 
 /// Gives up with words where something does not hold.
 macro_rules! ensure {

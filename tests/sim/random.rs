@@ -331,7 +331,9 @@ impl Player {
             for (hash, attempt, result) in owed {
                 self.world.wire.push(Input::Sent { hash, attempt, result });
             }
-            self.apply(Choice::Wait { ms: if round < 30 { 61_000 } else { 3_600_000 } })?;
+            self.apply(Choice::Wait {
+                ms: [61_000, 3_600_000, 43_200_000][usize::from(round >= 30) + usize::from(round >= 120)],
+            })?;
         }
         let open = self.world.state.open.len();
         Err(format!("{open} payments and {} callers wait for ever", self.world.waiting.len()))

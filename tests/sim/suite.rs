@@ -18,7 +18,7 @@ const SEEDS_OF_A_BUG: u64 = 2_000;
 /// Threads that run seeds.
 const THREADS: usize = 2;
 /// Fewer states than these in all small worlds together: then something is not tried that was.
-const STATES_MIN: usize = 20_000;
+const STATES_MIN: usize = 1_000_000;
 /// Most states of one small world.
 const STATES_MAX: usize = 400_000;
 
@@ -107,7 +107,9 @@ fn two_requests_of_one_hash_in_every_order() {
     for backend in [Backend::Accepts, Backend::Rejects, Backend::Hangs, Backend::Lies] {
         for refuses_second in [true, false] {
             for is_one_connection in [true, false] {
-                for (asks, crashes, waits, repeats) in [(1, 1, 1, 0), (2, 1, 0, 0), (1, 2, 0, 0), (1, 1, 0, 1)] {
+                // With lies, every lapse of time would multiply what is many already.
+                let waits = u8::from(backend != Backend::Lies);
+                for (asks, crashes, waits, repeats) in [(1, 1, waits, 0), (2, 1, 0, 0), (1, 2, 0, 0), (1, 1, 0, 1)] {
                     all.push(Small { backend, refuses_second, is_one_connection, bug: None, asks, crashes, waits, repeats });
                 }
             }
@@ -163,4 +165,5 @@ planted! {
     a_fee_that_does_not_count_is_found: FeeNotCounted,
     an_answer_that_is_not_stored_is_found: AnswerNotStored,
     a_hold_released_at_restart_is_found: HoldReleasedAtRestart,
+    questions_that_wait_for_a_clock_that_went_back_are_found: QuestionsWaitForTheClock,
 }

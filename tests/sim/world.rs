@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::super::clock::{ClockWatch, Word as ClockWord};
+use super::super::super::clock::{ClockWatch, Word as ClockWord, words};
 use super::super::super::payment::{Effect, Input, Limits, OwnerWish, Reply, RequestRow, Rows, State, Token};
 use super::super::super::planted::Bug;
 use super::super::super::record::{Record, Word};
@@ -219,12 +219,7 @@ impl World {
     fn turn(&mut self, inputs: usize, tick: bool, commit: Commit) -> Verdict {
         let inputs: Vec<Input> = self.inbox.drain(..inputs.min(self.inbox.len())).collect();
         let word = self.clock_watch.look(self.now_ms(), self.real_ms);
-        let clock = self.clock_word.take().or(word).map(|word| Input::Clock {
-            frozen_at_ms: match word {
-                ClockWord::Doubted(frozen_at_ms) => Some(frozen_at_ms),
-                ClockWord::Believed => None,
-            },
-        });
+        let clock: Vec<Input> = words(&mut self.clock_word, word).map(Input::from).collect();
         let inputs = clock.into_iter().chain(inputs).chain(tick.then_some(Input::Tick));
         self.disk.next = commit;
         let life = self.life;

@@ -4,6 +4,8 @@
 //! nobody's waiting inside is over. It ends when the clock is where it should be again, or has been steady for ten minutes. (A
 //! machine that slept for more than an hour looks the same: its steady clock stood still.)
 
+use super::payment::Input;
+
 /// Back by more than this is a jump.
 const BACK_MS: i128 = 60_000;
 /// Ahead by more than this is a jump.
@@ -18,6 +20,21 @@ pub(super) enum Word {
     Doubted(u64),
     /// It is believed again.
     Believed,
+}
+
+/// What the core has to hear after a look: the word of the start too, while nobody has heard it. A clock that was wrong at the start may
+/// be right at the first look, and must not be doubted for ever.
+pub(super) fn words(at_start: &mut Option<Word>, now: Option<Word>) -> impl Iterator<Item = Word> {
+    at_start.take().into_iter().chain(now)
+}
+
+impl From<Word> for Input {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Doubted(frozen_at_ms) => Self::Clock { frozen_at_ms: Some(frozen_at_ms) },
+            Word::Believed => Self::Clock { frozen_at_ms: None },
+        }
+    }
 }
 
 /// Both clocks at one moment, in ms.
@@ -139,6 +156,15 @@ mod tests {
             &[(-30_000, 1_000, None), (-30_000, 1_000, Some(Word::Doubted(T - 30_000)))],
         );
         check("small steps over hours do not", &[(570_000, 600_000, None), (570_000, 600_000, None), (570_000, 600_000, None)]);
+    }
+
+    /// Seed 8117 of the simulator: the second word was lost, and budgets never renewed again.
+    #[test]
+    fn a_clock_that_is_right_at_the_first_look_is_believed() {
+        let (mut watch, mut at_start) = ClockWatch::new(T - 24 * HOUR, 0, T, false);
+        let now = watch.look(T + 5, 5);
+        let words: Vec<Word> = words(&mut at_start, now).collect();
+        assert_eq!((words, at_start), (vec![Word::Doubted(T), Word::Believed], None));
     }
 
     #[test]

@@ -199,8 +199,6 @@ fn not_found(state: &mut State, hash: &PaymentHash, attempt: u64, now_ms: u64, o
     let resolves_again = state.has(Bug::ResolveAgainOnRetry);
     let refuses_second = state.can.refuses_second && state.halted.is_none();
     let is_believed = state.frozen_at_ms.is_none();
-    #[cfg(test)]
-    let is_believed = is_believed || state.has(Bug::JumpEndsInvoices);
     let Some(open) = state.open.get_mut(hash).filter(|open| open.seq == attempt) else { return };
     let watch = &mut open.watch;
     if watch.not_found == 0 {

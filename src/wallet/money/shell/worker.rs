@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use super::super::OpenError;
 use super::super::budget::check_counters;
-use super::super::clock::{ClockWatch, Word as ClockWord};
+use super::super::clock::{ClockWatch, Word as ClockWord, words};
 use super::super::journal::{Damage, Journal, Shelf, WriteError};
 use super::super::payment::{Bill, Effect, Input, OwnerWish, State, Token};
 use super::super::record::{Entry, Word};
@@ -291,7 +291,7 @@ impl Worker {
             signer.answer(request, outcome, now_s).map(|event| event.bytes().to_vec())
         };
         let clock = self.look_at_clock(now_ms);
-        let inputs = clock.into_iter().chain(inputs).chain(is_tick.then_some(Input::Tick));
+        let inputs = clock.chain(inputs).chain(is_tick.then_some(Input::Tick));
         let after = match turn(&mut self.state, &mut self.journal, &pen, inputs, now_ms) {
             Ok(after) => after,
             Err(error) => return self.fail(&error.to_string()),
@@ -305,12 +305,10 @@ impl Worker {
     }
 
     /// What the core has to hear of the clock. Looked at in every turn, so at least twice a second.
-    fn look_at_clock(&mut self, now_ms: u64) -> Option<Input> {
+    fn look_at_clock(&mut self, now_ms: u64) -> impl Iterator<Item = Input> + use<> {
         let word = self.clock_watch.look(now_ms, self.clock.steady_ms());
-        Some(match self.clock_word.take().or(word)? {
-            ClockWord::Doubted(frozen_at_ms) => Input::Clock { frozen_at_ms: Some(frozen_at_ms) },
-            ClockWord::Believed => Input::Clock { frozen_at_ms: None },
-        })
+        let heard: Vec<ClockWord> = words(&mut self.clock_word, word).collect();
+        heard.into_iter().map(Input::from)
     }
 
     /// A wish to leave safe mode needs to know what is wrong with the journal, and rows that can be relied upon.

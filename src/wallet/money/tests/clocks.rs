@@ -17,6 +17,7 @@ fn not_found(core: &mut Core) {
     core.step(Input::Looked { hash, attempt, result: LookupResult::NotFound });
 }
 
+/// Seed 168: nobody asked about a payment under way until the clock was where it had been.
 #[test]
 fn a_clock_that_went_back_delays_no_question() {
     let mut core = under_way();
@@ -27,6 +28,7 @@ fn a_clock_that_went_back_delays_no_question() {
     assert_eq!(core.step(Input::Tick), [], "once a minute is enough");
 }
 
+/// Seeds 30823 and 49707: the hold was released and the client told, while the node had the order and paid it.
 #[test]
 fn a_clock_that_jumped_ahead_gives_no_money_back() {
     let mut core = under_way();

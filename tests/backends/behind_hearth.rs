@@ -31,7 +31,8 @@ async fn state_of(app: &App, client: &mut Client, hash: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_pays_and_is_paid_through_the_wallet() {
     let wallet = Wallet::start::<Rust>();
-    let (_hearth, app, mut client) = started(&wallet).await;
+    let (hearth, app, mut client) = started(&wallet).await;
+    assert_eq!(hearth.json(&["stats"])["wallet"]["backend"], "grpc", "the owner is told what pays");
     let (invoice, hash) = wallet.invoice(Some(123_000), "settle");
     let paid = app.call(&mut client, "pay_invoice", json!({"invoice": invoice})).await;
     let preimage = const_hex::decode(paid["preimage"].as_str().unwrap()).unwrap();

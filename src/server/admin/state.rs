@@ -22,7 +22,7 @@ pub fn wallet_stats(wallet: &Wallet) -> WalletStats {
         count: line.count,
     });
     WalletStats {
-        backend: "embedded".to_owned(),
+        backend: wallet.money().backend_name().to_owned(),
         connections_active: count(active),
         connections_revoked: count(revoked),
         accounts: count(accounts.len()),

@@ -93,6 +93,10 @@ impl fmt::Debug for Embedded {
 }
 
 impl Backend for Embedded {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
     fn capabilities(&self) -> Capabilities {
         // Hold invoices between its own accounts are the wallet's business; this back end only writes the text.
         Capabilities { refuses_second: true, hold_invoices: true, sign_message: true, ..Capabilities::default() }

@@ -279,6 +279,9 @@ impl BackendError {
 
 /// A back end. Every method returns at once.
 pub trait Backend: Send + Sync {
+    /// What `[wallet] backend` calls it.
+    fn name(&self) -> &'static str;
+
     /// What it can do. Does not change while hearth runs.
     fn capabilities(&self) -> Capabilities;
 

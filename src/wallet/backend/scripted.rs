@@ -353,6 +353,10 @@ fn play(act: Act, proof: Preimage, order: &SendOrder) -> Option<(Truth, Option<S
 }
 
 impl Backend for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.can
     }

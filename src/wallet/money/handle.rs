@@ -166,6 +166,11 @@ impl Money {
         self.0.submit(Command::Reconcile(on));
     }
 
+    /// What `[wallet] backend` calls the back end.
+    pub fn backend_name(&self) -> &'static str {
+        self.0.backend_name()
+    }
+
     /// What the back end can do.
     pub fn capabilities(&self) -> Capabilities {
         self.0.capabilities()

@@ -174,6 +174,10 @@ impl Drop for Grpc {
 }
 
 impl Backend for Grpc {
+    fn name(&self) -> &'static str {
+        "grpc"
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.can
     }

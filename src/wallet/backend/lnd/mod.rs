@@ -299,6 +299,10 @@ impl Drop for Sending {
 }
 
 impl Backend for Lnd {
+    fn name(&self) -> &'static str {
+        "lnd"
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             outside: true,

@@ -70,6 +70,10 @@ struct Slow {
 }
 
 impl Backend for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { outside: true, ..self.embedded.capabilities() }
     }

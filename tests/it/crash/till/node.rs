@@ -124,6 +124,10 @@ impl Node {
 }
 
 impl Backend for Node {
+    fn name(&self) -> &'static str {
+        "node"
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { outside: true, refuses_second: true, keysend: true, ..Capabilities::default() }
     }
@@ -183,6 +187,10 @@ pub(super) fn embedded() -> Embedded {
 pub(super) struct Silent(pub(super) Embedded);
 
 impl Backend for Silent {
+    fn name(&self) -> &'static str {
+        "silent"
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { outside: true, refuses_second: true, keysend: true, ..Capabilities::default() }
     }

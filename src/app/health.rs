@@ -63,6 +63,7 @@ struct Gauges {
     disk_free_bytes: Gauge,
     background_errors: Gauge,
     payments_unresolved: Gauge,
+    oldest_unresolved_s: Gauge,
     held_msat: Gauge,
     safe_mode: Gauge,
     uptime_s: Gauge,
@@ -88,6 +89,10 @@ impl Vitals {
             disk_free_bytes: gauge("store_disk_free_bytes", "Bytes free on the disk of the data directory"),
             background_errors: gauge("store_background_errors", "1 after a write failed; the process ends then"),
             payments_unresolved: gauge("nwc_payments_unresolved", "Payments under way"),
+            oldest_unresolved_s: gauge(
+                "nwc_payment_oldest_unresolved_seconds",
+                "Age of the oldest payment under way; 0: there is none",
+            ),
             held_msat: gauge("nwc_held_millisatoshis", "Money held for payments under way"),
             safe_mode: gauge("wallet_safe_mode", "1 while nothing is paid because the journal is in doubt"),
             uptime_s: gauge("relay_uptime_seconds", "Time since the start"),
@@ -171,10 +176,13 @@ impl Vitals {
             registry.take_over("nwc_requests_total", "Wallet requests answered, by method and result", &labels, line.count);
         }
         let status = wallet.money().status();
-        let alarms = u64::try_from(status.alarms.len()).unwrap_or(u64::MAX);
         let help = "Promises about money that were found broken; must be 0";
-        registry.take_over("nwc_invariant_violations_total", help, &[], alarms);
+        registry.take_over("nwc_invariant_violations_total", help, &[], status.alarm_count);
         self.gauges.payments_unresolved.set(number(u64::try_from(status.in_flight).unwrap_or(u64::MAX)));
+        // The list of payments is renewed once a second, their number with each commit.
+        let oldest = status.payments.first().filter(|_| status.in_flight > 0);
+        let oldest_s = oldest.map_or(0, |payment| self.watch.clock.now_s().saturating_sub(payment.since_s));
+        self.gauges.oldest_unresolved_s.set(number(oldest_s));
         let held = wallet.money().accounts().iter().map(|account| account.held.get()).fold(0, u64::saturating_add);
         self.gauges.held_msat.set(number(held));
         self.gauges.safe_mode.set(f64::from(u8::from(status.safe_mode.is_some())));

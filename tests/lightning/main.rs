@@ -25,6 +25,7 @@ mod lnd;
 mod node;
 mod payments;
 mod rig;
+mod secrets;
 mod store;
 #[path = "../backends/suite/mod.rs"]
 mod suite;

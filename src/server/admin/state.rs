@@ -36,7 +36,7 @@ pub fn wallet_stats(wallet: &Wallet) -> WalletStats {
         requests_refused: wallet.answers().stats().refusals(),
         payments_unresolved: count(status.in_flight),
         invoices_open: count(status.open_invoices),
-        alarms: count(status.alarms.len()),
+        alarms: status.alarm_count,
         safe_mode: status.safe_mode.unwrap_or_default(),
         answers_kept: count(answers),
         answers_kept_bytes: count(bytes),

@@ -25,9 +25,9 @@ const PAYMENTS: u64 = 40;
 /// Directories that are opened at a time.
 const AT_A_TIME: usize = 2;
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
-fn files_of(dir: &Path) -> Files {
+pub(super) fn files_of(dir: &Path) -> Files {
     let files = std::fs::read_dir(dir).unwrap().flatten().filter(|file| file.file_type().unwrap().is_file());
     files.map(|file| (file.file_name().into_string().unwrap(), std::fs::read(file.path()).unwrap())).collect()
 }

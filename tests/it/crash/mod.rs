@@ -9,6 +9,7 @@ mod payments;
 mod power_loss;
 mod publishes;
 mod record;
+mod safe_mode;
 mod secrets;
 mod till;
 mod windows;

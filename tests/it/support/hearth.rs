@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::http::http;
 use super::{Client, PATIENCE};
 
 /// The binary under test.
@@ -140,6 +141,13 @@ impl Hearth {
     /// `http://host:port` of the second listener.
     pub fn admin(&self) -> &str {
         &self.admin
+    }
+
+    /// A figure of `/metrics` that has no labels.
+    pub async fn figure(&self, name: &str) -> f64 {
+        let metrics = http(self.admin.strip_prefix("http://").unwrap(), "GET", "/metrics", &[]).await.body;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in:\n{metrics}")).parse().unwrap()
     }
 
     /// The data directory.

@@ -111,3 +111,29 @@ async fn a_hold_that_stays_open_is_noticed_by_nobody_and_outlives_a_crash() {
     assert_eq!(two.payer.open(&waiting.request, &answer).1["result"]["preimage"], json!(preimage));
     assert_eq!(two.balances().await, (965_000, 35_000));
 }
+
+/// Figures of payments under way, for whoever watches over the house.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_tell_of_money_that_waits_and_of_its_end() {
+    let mut two = Two::new(1_000_000).await;
+    let figures = async |two: &Two| {
+        let mut figures = Vec::new();
+        for name in ["nwc_payments_unresolved", "nwc_held_millisatoshis", "wallet_safe_mode", "nwc_invariant_violations_total"] {
+            figures.push(two.hearth.figure(name).await);
+        }
+        figures
+    };
+    assert_eq!(figures(&two).await, [0.0; 4]);
+    assert_eq!(two.hearth.figure("nwc_payment_oldest_unresolved_seconds").await, 0.0);
+    let preimage = const_hex::encode(rand::random::<[u8; 32]>());
+    let hash = hash_of(&preimage);
+    let made = two.payee.call(&mut two.client, "make_hold_invoice", json!({"amount": 5_000, "payment_hash": hash})).await;
+    let waiting = Waiting::pay(&two, &made["invoice"]).await;
+    eventually("the money waits", async || state(&two.payee, &mut two.client, &hash).await == "accepted").await;
+    assert_eq!(figures(&two).await, [1.0, 5_000.0, 0.0, 0.0]);
+    eventually("it grows older", async || two.hearth.figure("nwc_payment_oldest_unresolved_seconds").await >= 1.0).await;
+    two.payee.call(&mut two.client, "settle_hold_invoice", json!({"preimage": preimage})).await;
+    assert!(waiting.answer(&two.payer).await["error"].is_null());
+    assert_eq!(figures(&two).await, [0.0; 4]);
+    assert_eq!(two.hearth.figure("nwc_payment_oldest_unresolved_seconds").await, 0.0);
+}

@@ -192,7 +192,7 @@ fn pay_order(number: u64, kind: Kind, invoice: &str, created_at_s: u64) -> PayOr
         connection: ConnectionId(0),
         client: Hex32([3; 32]),
         scheme: Scheme::Nip44,
-        method: Method::PayInvoice,
+        method: if kind == Kind::Keysend { Method::PayKeysend } else { Method::PayInvoice },
         created_at_s,
         item_tag: None,
     };

@@ -375,6 +375,18 @@ mod tests {
         }
     }
 
+    /// A header can be refused before its payload is there, and tungstenite waits for that: whether it breaks, too, once the
+    /// frame goes on, before it hands anything on.
+    fn breaks_when_whole(stream: &[u8]) -> bool {
+        let (before, _) = oracle(stream);
+        let mut longer = stream.to_vec();
+        (0..=MAX + HEADER_BYTES_MAX).any(|_| {
+            longer.push(0);
+            let (messages, is_broken) = oracle(&longer);
+            is_broken && messages == before
+        })
+    }
+
     #[test]
     fn each_breach_has_its_code() {
         let long = vec![b'a'; MAX + 1];
@@ -443,7 +455,7 @@ mod tests {
     fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         let first = prop_oneof![
             4 => Just(0x81_u8), 2 => Just(0x01), 3 => Just(0x00), 3 => Just(0x80), 1 => Just(0x82), 1 => Just(0x89), 1 => Just(0x8a),
-            1 => any::<u8>(),
+            1 => Just(0x88), 1 => any::<u8>(),
         ];
         let payload = prop_oneof![
             4 => "[a-zé€🔥]{0,40}".prop_map(String::into_bytes),
@@ -465,15 +477,20 @@ mod tests {
                 let place = place.index(stream.len());
                 stream[place] = byte;
             }
-            let (messages, is_broken) = oracle(&stream);
+            let (mut messages, mut is_broken) = oracle(&stream);
             let (ours, code) = decode(&stream, &pieces);
+            // A close code that must not be sent is a breach here; tungstenite hands it on as a close with 1002.
+            if code == Some(1002) && messages.len() == ours.len() + 1 && messages.last().is_some_and(|seen| seen == "close Some(1002)") {
+                messages.pop();
+                is_broken = true;
+            }
             // tungstenite notices bad text in the middle of a message, this decoder at its end: what may stand between
             // fragments is still heard by then, and nothing else.
             let between = |seen: &String| ["ping", "pong", "close"].iter().any(|name| seen.starts_with(name));
             prop_assert!(ours.starts_with(&messages), "{:?} and {:?}", ours, messages);
             let rest = &ours[messages.len()..];
             prop_assert!(rest.is_empty() || is_broken && rest.iter().all(between), "{:?} after {:?}", rest, messages);
-            prop_assert!(is_broken || code.is_none(), "{:?}", code);
+            prop_assert!(is_broken || code.is_none() || breaks_when_whole(&stream), "{:?}", code);
         }
 
         #[test]

@@ -28,6 +28,7 @@ impl World {
             && self.state.making.is_empty()
             && self.state.holds.is_empty()
             && self.node.live().is_empty()
+            && self.node.late().next().is_none()
             && self.cashier.holds().is_empty()
             && self.inbox.is_empty()
             && self.acts.is_empty()
@@ -37,6 +38,9 @@ impl World {
     /// In a world without faults that ticks once a minute: nothing waits for a clock that went back.
     pub(super) fn check_patience(&self) -> Verdict {
         ensure!(self.state.making.is_empty(), "a client waits for an invoice for minutes");
+        let is_revoked = |id| self.state.connections.get(&id).is_none_or(|connection| !connection.row.rules.active);
+        let left = self.state.holds.iter().find(|(_, hold)| hold.word.is_none() && is_revoked(hold.payee.connection));
+        ensure!(left.is_none(), "nobody can decide about the hold invoice {:?}", left.map(|(hash, _)| hash));
         for hash in self.state.open.iter().filter(|(_, open)| !open.is_inside).map(|(hash, _)| hash) {
             let ago_ms = self.real_ms - self.asked_ms.get(hash).copied().unwrap_or(0);
             ensure!(ago_ms <= 130_000, "nobody has asked about {hash} for {ago_ms} ms");

@@ -45,6 +45,8 @@ pub(super) enum Taken {
     Cut,
     /// It arrives, and for a while look-ups do not find it.
     Hidden,
+    /// It arrives later, whatever becomes of the process that sent it, and nobody hears of that.
+    Late,
 }
 
 /// What the back end does with a payment that is under way.

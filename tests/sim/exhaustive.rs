@@ -69,9 +69,10 @@ impl Spot {
         (world.disk.name(), world.now_ms(), &world.accepted, &world.answers).hash(&mut hasher);
         for (hash, open) in &world.state.open {
             let watch = &open.watch;
-            let since = (watch.not_found_since_ms, watch.recovered);
-            (hash, open.seq, watch.ask_at_ms, watch.asked, watch.not_found, since).hash(&mut hasher);
+            let since = (watch.not_found_since_ms, watch.heard_ms, watch.recovered);
+            (hash, open.seq, open.attempt, watch.ask_at_ms, watch.asked, watch.not_found, since).hash(&mut hasher);
         }
+        world.node.late().for_each(|late| late.hash(&mut hasher));
         for payment in &world.node.payments {
             (payment.order.attempt, payment.standing, payment.lied).hash(&mut hasher);
         }

@@ -12,6 +12,8 @@ use crate::wallet::terms::Preimage;
 
 /// How long a hidden payment is not found.
 const HIDDEN_MS: u64 = 50_000;
+/// How long a late order is on its way: less than the time that a start gives the sends of the life before.
+const LATE_MS: u64 = 25_000;
 
 /// What became of a payment, in truth.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -43,6 +45,8 @@ pub(super) struct Node {
     pub(super) invoices: BTreeMap<String, (Decoded, Preimage)>,
     /// In the order of their arrival.
     pub(super) payments: Vec<Payment>,
+    /// Orders on their way, and when they arrive.
+    late: Vec<(u64, SendOrder)>,
 }
 
 impl Payment {
@@ -53,12 +57,25 @@ impl Payment {
 
 impl Node {
     pub(super) fn new(refuses_second: bool) -> Self {
-        Self { refuses_second, invoices: BTreeMap::new(), payments: Vec::new() }
+        Self { refuses_second, invoices: BTreeMap::new(), payments: Vec::new(), late: Vec::new() }
     }
 
     /// Places of the payments that are under way.
     pub(super) fn live(&self) -> Vec<usize> {
         (0..self.payments.len()).filter(|at| self.payments[*at].is_live()).collect()
+    }
+
+    /// Orders that still arrive: their attempts, for the name of a state.
+    pub(super) fn late(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.late.iter().map(|(at_ms, order)| (*at_ms, order.attempt))
+    }
+
+    /// Time has passed: what was on its way is there.
+    pub(super) fn arrive(&mut self, now_ms: u64) -> Verdict {
+        let (there, late) = std::mem::take(&mut self.late).into_iter().partition(|(at_ms, _)| *at_ms <= now_ms);
+        self.late = late;
+        let there: Vec<(u64, SendOrder)> = there;
+        there.into_iter().try_for_each(|(_, order)| self.take(order, Taken::Well, now_ms).map(drop))
     }
 
     /// An order, and what is said about it at once.
@@ -76,6 +93,10 @@ impl Node {
                 u64::MAX
             }
         };
+        if taken == Taken::Late {
+            self.late.push((now_ms + LATE_MS, order));
+            return Ok(None);
+        }
         if matches!(taken, Taken::Lost | Taken::LostTimeOut) {
             let said = (taken == Taken::LostTimeOut).then(|| SendResult::Unknown("timed out".to_owned()));
             return Ok(said);
@@ -103,7 +124,7 @@ impl Node {
         match taken {
             Taken::Lost => return None,
             Taken::LostTimeOut | Taken::Cut => return Some(LookupResult::Unknown("502".to_owned())),
-            Taken::Well | Taken::Hidden => {}
+            Taken::Well | Taken::Hidden | Taken::Late => {}
         }
         let of_hash = self.payments.iter().filter(|one| one.order.hash == *hash && one.hidden_until_ms <= now_ms);
         let known = of_hash.max_by_key(|one| (one.standing != Standing::Failed, one.order.attempt));

@@ -38,9 +38,25 @@ pub(super) struct Options {
     pub(super) lies: bool,
     /// The back end does nothing of itself before the world heals.
     pub(super) hangs: bool,
+    /// The process ends often while orders are late or hidden, and the answers about them come late and twice.
+    pub(super) restless: bool,
 }
 
 impl Options {
+    /// A world in which payments are driven again, and what was said of them before arrives afterwards.
+    fn restless(self) -> Self {
+        Self {
+            refuses_second: true,
+            bad_line: 400,
+            twice: 400,
+            crash_at_effect: 20,
+            lies: false,
+            hangs: false,
+            invoices: 4,
+            ..self
+        }
+    }
+
     /// The options of a seed, and the dice for what follows.
     pub(super) fn of(seed: u64) -> (Self, ChaCha8Rng) {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
@@ -67,7 +83,9 @@ impl Options {
             jumps: dice.random_bool(0.3),
             lies: dice.random_bool(0.25),
             hangs: dice.random_bool(0.1),
+            restless: dice.random_bool(0.25),
         };
+        let options = if options.restless { options.restless() } else { options };
         (options, dice)
     }
 }

@@ -5,9 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::super::payment::{Bill, Input, OwnerWish};
+use super::super::super::payment::{Bill, Effect, Input, OwnerWish};
 use super::super::super::planted::Bug;
 use super::super::super::record::Word;
+use super::super::super::turn::Act;
 use super::super::super::types::*;
 use super::super::support::{bytes, invoice_order, order, proof, request};
 use super::choice::{Ask, Choice, Commit, Fate, Taken};
@@ -127,6 +128,9 @@ impl Player {
             return if self.chance(self.options.crash_at_effect) { Choice::Crash } else { Choice::Act(self.taken()) };
         }
         match self.dice.random_range(0..100) {
+            // Hardly anybody asks in a restless world: time passes and the process ends.
+            0..14 if self.options.restless => Choice::Wait { ms: [1_500, 20_000, 31_000, 61_000][self.dice.random_range(0..4)] },
+            14..17 if self.options.restless => Choice::Crash,
             0..28 => self.client(),
             28..34 => self.maker(),
             34..56 if !self.world.wire.is_empty() => {
@@ -148,8 +152,11 @@ impl Player {
     }
 
     fn taken(&mut self) -> Taken {
+        if self.options.restless && self.chance(300) && matches!(self.world.acts.front(), Some(Act::Effect(Effect::Send(_)))) {
+            return [Taken::Hidden, Taken::Late][self.dice.random_range(0..2)];
+        }
         if self.chance(self.options.bad_line) {
-            [Taken::Lost, Taken::LostTimeOut, Taken::Cut, Taken::Hidden][self.dice.random_range(0..4)]
+            [Taken::Lost, Taken::LostTimeOut, Taken::Cut, Taken::Hidden, Taken::Late][self.dice.random_range(0..5)]
         } else {
             Taken::Well
         }

@@ -165,4 +165,6 @@ planted! {
     an_answer_that_is_not_stored_is_found: AnswerNotStored,
     a_hold_released_at_restart_is_found: HoldReleasedAtRestart,
     questions_that_wait_for_a_clock_that_went_back_are_found: QuestionsWaitForTheClock,
+    a_payment_driven_again_under_its_old_number_is_found: DrivenUnderOneNumber,
+    an_answer_that_counts_as_often_as_it_comes_is_found: AnswersCountForQuestions,
 }

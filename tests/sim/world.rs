@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::super::super::clock::{ClockWatch, Word as ClockWord, words};
 use super::super::super::payment::{Effect, Input, Limits, OwnerWish, Reply, RequestRow, Rows, State, Token};
 use super::super::super::planted::Bug;
-use super::super::super::record::{Record, Word};
+use super::super::super::record::{Intent, Record, Word};
 use super::super::super::recover::first_records;
 use super::super::super::turn::{Act, Pages, answers, turn};
 use super::super::super::types::{Outcome, PayReply, RequestKey, RequestRef};
@@ -157,7 +157,10 @@ impl World {
                 self.cashier.pay(hash);
                 self.send_reports();
             }
-            Choice::Wait { ms } => self.real_ms += ms,
+            Choice::Wait { ms } => {
+                self.real_ms += ms;
+                return self.node.arrive(self.true_ms());
+            }
             Choice::Jump { ms } => self.skew_ms = (self.skew_ms + ms).max(-(START_MS as i64) / 2),
             Choice::Crash => return self.crash(),
         }
@@ -247,9 +250,10 @@ impl World {
             }
             Act::Effect(Effect::Send(order)) => self.send(order, taken),
             Act::Effect(Effect::Lookup(order)) => {
-                self.asked_ms.insert(order.hash, self.real_ms);
+                let asked_ms = self.real_ms;
+                self.asked_ms.insert(order.hash, asked_ms);
                 let said = self.node.look(&order.hash, order.attempt, taken, self.true_ms());
-                let word = |result| Input::Looked { hash: order.hash, attempt: order.attempt, result };
+                let word = |result| Input::Looked { hash: order.hash, attempt: order.attempt, asked_ms, result };
                 self.wire.extend(said.map(word));
                 Ok(())
             }
@@ -360,10 +364,7 @@ impl World {
     /// I7, and then the node.
     fn send(&mut self, order: SendOrder, taken: Taken) -> Verdict {
         ensure!(order.attempt <= self.disk.synced(), "I7: sent before its intent is on the disk");
-        let at = usize::try_from(order.attempt).unwrap_or(0).wrapping_sub(1);
-        let Some(Record::Intent(intent)) = self.disk.entries().get(at).map(|entry| &entry.record) else {
-            return Err("I7: sent without an intent".to_owned());
-        };
+        let intent = self.intent(order.attempt).ok_or("I7: sent without an intent")?;
         let here = (&order.hash, order.amount, order.fee_max);
         ensure!(here == (&intent.hash, intent.amount, intent.fee_max), "what is sent is not what the intent says");
         let request = intent.request_expires_at_s.unwrap_or(u64::MAX);
@@ -374,6 +375,22 @@ impl World {
             self.wire.push(Input::Sent { hash, attempt, result });
         }
         Ok(())
+    }
+
+    /// What an attempt is about: the record that it is named by is an intent, or drives one again.
+    fn intent(&self, attempt: u64) -> Option<&Intent> {
+        let record = |seq: u64| {
+            let at = usize::try_from(seq).ok()?.checked_sub(1)?;
+            self.disk.entries().get(at).map(|entry| &entry.record)
+        };
+        match record(attempt)? {
+            Record::Intent(intent) => Some(intent),
+            Record::Driven { hash } => match record(self.state.open.get(hash)?.seq)? {
+                Record::Intent(intent) => Some(intent),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// I6.

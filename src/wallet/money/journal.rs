@@ -19,8 +19,8 @@ use crate::kv::{self, Batch, Db, Family, Sync};
 
 /// Most records of one batch.
 pub(super) const BATCH_RECORDS_MAX: u64 = 2_048;
-/// Records that a single step may add on top.
-const STEP_RECORDS_MAX: u64 = 8;
+/// Records that a single step may add on top: a tick that ends hold invoices adds the most.
+const STEP_RECORDS_MAX: u64 = 256;
 /// Records that are indexed in one batch when all rows are made anew.
 const REINDEX_RECORDS: u64 = 512;
 /// Rows that are removed in one batch then.

@@ -95,6 +95,7 @@ fn kind(record: &Record) -> u8 {
         Record::Canceled { .. } => 18,
         Record::Reconciled { .. } => 19,
         Record::Clock { .. } => 20,
+        Record::Driven { .. } => 21,
     }
 }
 
@@ -154,6 +155,7 @@ fn write_fields(out: &mut Writer, record: &Record) {
             out.u64(*refused_before_s);
         }
         Record::Clock { frozen_at_ms } => out.maybe(*frozen_at_ms, Writer::u64),
+        Record::Driven { hash } => out.hex32(hash),
     }
 }
 
@@ -180,6 +182,7 @@ fn read_fields(from: &mut Reader<'_>, kind: u8) -> Option<Record> {
         18 => Record::Canceled { hash: from.hex32()?, payee: read_payee(from)?, reason: from.text()? },
         19 => Record::Reconciled { why: from.text()?, lost: from.maybe(Reader::u64)?, refused_before_s: from.u64()? },
         20 => Record::Clock { frozen_at_ms: from.maybe(Reader::u64)? },
+        21 => Record::Driven { hash: from.hex32()? },
         _ => return None,
     })
 }

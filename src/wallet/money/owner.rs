@@ -33,7 +33,12 @@ fn try_fulfil(
         OwnerWish::Resume(connection) => (resume(state, connection)?, OwnerDone::Done),
         OwnerWish::Reconcile { found } => return reconcile(state, found, now_ms, out),
     };
-    if state.record(record, None, now_ms, out) { Ok(done) } else { Err(OwnerError::Failed) }
+    if !state.record(record, None, now_ms, out) {
+        return Err(OwnerError::Failed);
+    }
+    // One that was revoked leaves hold invoices to nobody.
+    super::payment::abandon(state, now_ms, out);
+    Ok(done)
 }
 
 /// From here on the journal counts. What was paid between its end and now is not known here: requests from before are refused, and

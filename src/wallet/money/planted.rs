@@ -37,11 +37,15 @@ pub(in crate::wallet) enum Bug {
     HoldReleasedAtRestart,
     /// Questions that were due before the clock went back wait until it is there again.
     QuestionsWaitForTheClock,
+    /// A payment that is driven again keeps its number, so that words about the earlier attempt are taken for words about the new one.
+    DrivenUnderOneNumber,
+    /// "Never heard of it" counts whenever it arrives: one answer that comes twice, and late, counts twice.
+    AnswersCountForQuestions,
 }
 
 impl Bug {
-    /// All of them: ten of other wallets, and one that the simulator found here.
-    pub(in crate::wallet) const ALL: [Self; 11] = [
+    /// All of them: ten of other wallets, and three that the simulator found here.
+    pub(in crate::wallet) const ALL: [Self; 13] = [
         Self::SendBeforeSync,
         Self::TimeOutIsFailed,
         Self::BudgetCountsSettledOnly,
@@ -53,6 +57,8 @@ impl Bug {
         Self::AnswerNotStored,
         Self::HoldReleasedAtRestart,
         Self::QuestionsWaitForTheClock,
+        Self::DrivenUnderOneNumber,
+        Self::AnswersCountForQuestions,
     ];
 }
 

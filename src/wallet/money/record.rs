@@ -221,6 +221,12 @@ pub enum Record {
     Invoice(Box<Invoice>),
     /// A payment may be under way from here on.
     Intent(Box<Intent>),
+    /// A payment of an earlier life, of which the back end has never heard, is sent once more: this record's number names the new
+    /// attempt, so that words about earlier ones are known by theirs.
+    Driven {
+        /// Names the payment.
+        hash: PaymentHash,
+    },
     /// Another request for a payment that is under way: waits for the same end.
     Attach {
         /// Who asked.

@@ -4,7 +4,7 @@
 //! Nothing else is to be recovered: answers stand in the journal with their outcomes, and an invoice that was being made is made
 //! again, the same, when its request is repeated.
 
-use super::payment::{Effect, State, restart_holds};
+use super::payment::{Effect, State, Watch, restart_holds};
 use super::record::Record;
 use super::types::{AccountId, Outcome};
 
@@ -25,10 +25,8 @@ pub(super) fn restart(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
     }
     restart_holds(state, now_ms, out);
     for open in state.open.values_mut().filter(|open| !open.is_inside) {
-        open.watch.recovered = true;
-        open.watch.asked = 0;
-        open.watch.not_found = 0;
-        open.watch.ask_at_ms = now_ms.saturating_add(60_000);
+        let ask_at_ms = now_ms.saturating_add(60_000);
+        open.watch = Watch { recovered: true, ask_at_ms, ..Watch::default() };
         out.push(Effect::Lookup(open.question()));
     }
 }

@@ -148,6 +148,7 @@ pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut Put<'_>) -> Re
         | Record::Resume { .. }
         | Record::Decided { .. }
         | Record::Reconciled { .. }
+        | Record::Driven { .. }
         | Record::Clock { .. } => {}
     }
     Ok(())

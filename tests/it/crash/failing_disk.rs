@@ -178,7 +178,8 @@ async fn a_slow_disk_delays_and_fails_nothing() {
     assert_eq!(pair.payee.balance(&mut client).await, 2 * AMOUNT_MSAT);
 }
 
-/// The step before it: below the floor nothing is stored, reading goes on, the wallet works, and the words say what to do.
+/// The step before it: below the floor nothing is stored and nothing new is paid, reading goes on, what is under way ends, and the
+/// words say what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_almost_full_disk_refuses_events_and_serves_everything_else() {
     let mut hearth = Hearth::start();
@@ -198,9 +199,53 @@ async fn an_almost_full_disk_refuses_events_and_serves_everything_else() {
     );
     assert_eq!(client.stored(&[json!({"authors": [key.hex]})]).await, [early.id]);
     let (_, _, value) = pair.payer.exchange(&mut client, &pair.requests[0]).await;
-    assert!(value["error"].is_null(), "{value}");
+    assert_eq!(value["error"]["code"], "INTERNAL", "{value}");
+    assert!(value["error"]["message"].as_str().unwrap().contains("the disk of this wallet is almost full"), "{value}");
+    assert_eq!(pair.payer.balance(&mut client).await, FUNDED_MSAT);
     let log = hearth.log();
     assert!(log.contains("almost full") && log.contains("enlarge the disk"), "{log}");
+}
+
+/// What was begun before the floor was reached ends below it: the decision about held money, its outcome and its answer, look-ups.
+/// Then there is room again, and the request that was refused is paid.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_the_floor_payments_under_way_end_and_new_ones_wait_for_room() {
+    let mut hearth = Hearth::start();
+    let pair = pair(&hearth, 1).await;
+    let mut client = hearth.client().await;
+    let preimage = const_hex::encode(rand::random::<[u8; 32]>());
+    let hash = const_hex::encode(<sha2::Sha256 as sha2::Digest>::digest(const_hex::decode(&preimage).unwrap()));
+    let made = pair.payee.call(&mut client, "make_hold_invoice", json!({"amount": 5_000, "payment_hash": hash})).await;
+    let under_way = pair.payer.request("pay_invoice", &json!({"invoice": made["invoice"]}));
+    client.accept(&under_way).await;
+    let config = std::fs::read_to_string(hearth.dir().join("config.toml")).unwrap();
+    hearth.terminate();
+    std::fs::write(hearth.dir().join("config.toml"), "[store]\nfree_bytes_min = 1000000000000000\n").unwrap();
+    hearth.launch();
+    let mut client = hearth.client().await;
+    let refused = pair.payer.exchange(&mut client, &pair.requests[0]).await.2;
+    assert_eq!(refused["error"]["code"], "INTERNAL", "{refused}");
+    let order = pair.payee.request("make_invoice", &json!({"amount": 1_000}));
+    assert_eq!(pair.payee.exchange(&mut client, &order).await.2["error"]["code"], "INTERNAL");
+    assert_eq!(pair.payer.balance(&mut client).await, FUNDED_MSAT - 5_000);
+    let standing = pair.payee.call(&mut client, "lookup_invoice", json!({"payment_hash": hash})).await;
+    assert_eq!(standing["state"], "accepted");
+    pair.payee.call(&mut client, "settle_hold_invoice", json!({"preimage": preimage})).await;
+    let mut answers = Vec::new();
+    eventually("the payment is answered", async || {
+        answers = client.stored_json("late", &[pair.payer.answers_to(&under_way)]).await;
+        !answers.is_empty()
+    })
+    .await;
+    let answer: Event = serde_json::from_str(&answers[0]).unwrap();
+    assert_eq!(pair.payer.open(&under_way, &answer).1["result"]["preimage"], json!(preimage));
+    hearth.terminate();
+    std::fs::write(hearth.dir().join("config.toml"), config).unwrap();
+    hearth.launch();
+    let mut client = hearth.client().await;
+    let paid = pair.payer.exchange(&mut client, &pair.requests[0]).await.2;
+    assert!(paid["error"].is_null(), "{paid}");
+    assert_eq!(pair.payer.balance(&mut client).await, FUNDED_MSAT - 5_000 - AMOUNT_MSAT);
 }
 
 /// The disk has no room for another byte of the event store: nothing is acknowledged, nothing that was is lost, and the log says

@@ -112,6 +112,34 @@ async fn a_hold_that_stays_open_is_noticed_by_nobody_and_outlives_a_crash() {
     assert_eq!(two.balances().await, (965_000, 35_000));
 }
 
+/// Nobody could decide about it any more: the payer has the money back and hears so, and nobody pays what is still open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_connection_gives_back_what_waits_for_it() {
+    let mut two = Two::new(1_000_000).await;
+    let mut invoices = Vec::new();
+    for _ in 0..2 {
+        let hash = hash_of(&const_hex::encode(rand::random::<[u8; 32]>()));
+        let order = json!({"amount": 5_000, "payment_hash": hash});
+        let made = two.payee.call(&mut two.client, "make_hold_invoice", order).await;
+        invoices.push((hash, made["invoice"].clone()));
+    }
+    let waiting = Waiting::pay(&two, &invoices[0].1).await;
+    eventually("the money waits", async || state(&two.payee, &mut two.client, &invoices[0].0).await == "accepted").await;
+    two.hearth.json(&["wallet", "revoke", "payee"]);
+    let answer = waiting.answer(&two.payer).await;
+    assert_eq!(answer["error"]["code"], "PAYMENT_FAILED", "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("revoked"), "{answer}");
+    assert_eq!(two.payer.balance(&mut two.client).await, 1_000_000);
+    eventually("the open one can be paid by nobody", async || {
+        let request = two.payer.request("pay_invoice", &json!({"invoice": invoices[1].1}));
+        let refused = two.payer.exchange(&mut two.client, &request).await.2;
+        refused["error"]["message"].as_str().is_some_and(|words| words.contains("can no longer be paid"))
+    })
+    .await;
+    assert_eq!(two.hearth.figure("nwc_held_millisatoshis").await, 0.0);
+    assert_eq!(two.payer.balance(&mut two.client).await, 1_000_000);
+}
+
 /// Figures of payments under way, for whoever watches over the house.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_tell_of_money_that_waits_and_of_its_end() {

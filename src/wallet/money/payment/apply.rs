@@ -77,6 +77,11 @@ impl State {
             Record::Invoice(invoice) => self.apply_invoice(entry.seq, invoice),
             Record::Intent(intent) => self.apply_intent(entry.seq, entry.at_ms, intent),
             Record::Attach { request, hash } => self.apply_attach(request, hash),
+            Record::Driven { hash } => {
+                let open = self.open.get_mut(hash).filter(|open| !open.is_inside).ok_or(Broken::NotOpen(*hash))?;
+                (open.attempt, open.attempt_at_ms) = (entry.seq, entry.at_ms);
+                Ok(())
+            }
             Record::Done(done) => self.apply_done(done, entry.at_ms),
             Record::Suspend { connection, reason } => self.apply_suspension(*connection, Some(reason.clone())),
             Record::Resume { connection } => self.apply_suspension(*connection, None),
@@ -138,6 +143,9 @@ impl State {
     fn begin_hold(&mut self, hash: PaymentHash, hold: Hold) -> Result<(), Broken> {
         let connection = self.connections.get_mut(&hold.payee.connection).ok_or(Broken::Unknown)?;
         connection.open_invoices += 1;
+        if !connection.row.rules.active {
+            self.abandoned.insert(hold.payee.connection);
+        }
         self.holds.insert(hash, hold);
         Ok(())
     }
@@ -206,6 +214,11 @@ impl State {
         let spending =
             Spending::new(row.rules.budget.as_ref(), used, held, self.budget_ms(at_ms)).ok_or(Broken::BadRules(row.id))?;
         self.touched.connections.insert(row.id);
+        if row.rules.active {
+            self.abandoned.remove(&row.id);
+        } else {
+            self.abandoned.insert(row.id);
+        }
         match self.connections.get_mut(&row.id) {
             Some(connection) => {
                 connection.row = row.clone();
@@ -232,6 +245,9 @@ impl State {
         }
         let connection = self.connections.get_mut(&invoice.request.connection).ok_or(Broken::Unknown)?;
         connection.open_invoices += 1;
+        if !connection.row.rules.active {
+            self.abandoned.insert(invoice.request.connection);
+        }
         let open = OpenInvoice {
             seq,
             payee: Payee { account: invoice.account, connection: invoice.request.connection },
@@ -269,9 +285,18 @@ impl State {
         self.ledger.hold(intent.account, hold)?;
         self.touched.accounts.insert(intent.account);
         self.touched.connections.insert(id);
-        let watch = Watch { ask_at_ms: at_ms, asked: 0, not_found: 0, not_found_since_ms: 0, recovered: false };
-        let waiting = vec![intent.request.clone()];
-        self.open.insert(intent.hash, Open { seq, at_ms, intent: intent.clone(), waiting, belongs_ms, is_inside: false, watch });
+        let open = Open {
+            seq,
+            attempt: seq,
+            attempt_at_ms: at_ms,
+            at_ms,
+            intent: intent.clone(),
+            waiting: vec![intent.request.clone()],
+            belongs_ms,
+            is_inside: false,
+            watch: Watch { ask_at_ms: at_ms, ..Watch::default() },
+        };
+        self.open.insert(intent.hash, open);
         Ok(())
     }
 

@@ -18,8 +18,13 @@ use crate::base::hex32::PaymentHash;
 const TELL_PAUSE_FIRST_MS: u64 = 1_000;
 /// Longest pause.
 const TELL_PAUSE_MAX_MS: u64 = 60_000;
+/// Most hold invoices that end in one tick for a reason of time or of their connection; the others end in the next.
+const ENDS_PER_TICK: usize = 32;
 /// How long a client waits for the back end's word before it hears that it takes longer.
 const WAIT_MS: u64 = 15_000;
+
+/// Why a hold invoice ends about which nobody can decide.
+const REVOKED: &str = "the connection that made it was revoked";
 
 /// A decision that somebody asks for.
 pub(super) struct Wish {
@@ -237,7 +242,7 @@ pub(super) fn told(
         }
         (Ok(()), Word::Cancel) => {
             let (payee, waiting) = (hold.payee, std::mem::take(&mut hold.waiting));
-            cancelled(state, hash, payee, "by the word of its maker", now_ms, out);
+            cancelled(state, hash, payee, why_cancelled(state, payee), now_ms, out);
             answer(waiting, &Ok(()), out);
         }
         (Err(why), _) => {
@@ -343,7 +348,7 @@ pub(in crate::wallet::money) fn gone(state: &mut State, row: &InvoiceRow, now_ms
     }
     let (payee, waiting, word) = (hold.payee, std::mem::take(&mut hold.waiting), hold.word);
     let (reason, told) = match word {
-        Some(Word::Cancel) => ("by the word of its maker", Ok(())),
+        Some(Word::Cancel) => (why_cancelled(state, payee), Ok(())),
         Some(Word::Settle(_)) => {
             out.push(Effect::Alarm(format!("the money of the hold invoice {hash} went back although it was to be settled")));
             let words = "the node gave the money back before it heard that it was to be settled";
@@ -369,18 +374,56 @@ pub(super) fn tick(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
                 answer(std::mem::take(&mut hold.waiting), &Err(later("it does not answer")), out);
             }
             Some(_) => {}
+            None if over.len() >= ENDS_PER_TICK => {}
             None => over.extend((hold.payer.is_some() && is_over(hold, hold_ms, now_ms)).then_some((*hash, hold.payee))),
         }
     }
+    abandon(state, now_ms, out);
     // While the clock is doubted nobody's waiting is over.
     if state.frozen_at_ms.is_some() {
         return;
     }
     for (hash, payee) in over {
-        let reason = "nobody decided about it in time";
-        if cancel_inside(state, &hash, payee, reason, now_ms, out).is_none() {
-            state.halt(format!("the payment that waits for the hold invoice {hash} is missing"), out);
+        if state.holds.contains_key(&hash) {
+            end_inside(state, &hash, payee, "nobody decided about it in time", now_ms, out);
         }
+    }
+}
+
+fn end_inside(state: &mut State, hash: &PaymentHash, payee: Payee, reason: &str, now_ms: u64, out: &mut Vec<Effect>) {
+    if cancel_inside(state, hash, payee, reason, now_ms, out).is_none() {
+        state.halt(format!("the payment that waits for the hold invoice {hash} is missing"), out);
+    }
+}
+
+/// Hold invoices whose connection was revoked: nobody can decide about them any more, so they are cancelled, and who has paid gets
+/// the money back.
+pub(in crate::wallet::money) fn abandon(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
+    if state.abandoned.is_empty() {
+        return;
+    }
+    let held = state.holds.iter().filter(|(_, hold)| hold.word.is_none()).map(|(hash, hold)| (*hash, hold.payee));
+    let open = state.invoices.iter().filter(|(_, one)| one.preimage.is_none()).map(|(hash, one)| (*hash, one.payee));
+    let is_abandoned = |(_, payee): &(PaymentHash, Payee)| state.abandoned.contains(&payee.connection);
+    let some: Vec<(PaymentHash, Payee)> = held.chain(open).filter(is_abandoned).take(ENDS_PER_TICK).collect();
+    if some.len() < ENDS_PER_TICK {
+        state.abandoned.clear();
+    }
+    for (hash, payee) in some {
+        if state.holds.get(&hash).is_some_and(|hold| hold.payer.is_some()) {
+            end_inside(state, &hash, payee, REVOKED, now_ms, out);
+        } else {
+            // In safe mode nothing is decided, and the next start sees it again.
+            let _ = write_decision(state, &hash, payee, Word::Cancel, REVOKED, now_ms, out);
+        }
+    }
+}
+
+/// Why a hold invoice is over that was decided to be.
+fn why_cancelled(state: &State, payee: Payee) -> &'static str {
+    match state.connections.get(&payee.connection) {
+        Some(connection) if !connection.row.rules.active => REVOKED,
+        _ => "by the word of its maker",
     }
 }
 

@@ -25,7 +25,7 @@ use crate::wallet::backend::{
 };
 pub use apply::Broken;
 pub(super) use check::bounded_metadata;
-pub(super) use hold::{arrived, give_back, gone, restart as restart_holds, taken};
+pub(super) use hold::{abandon, arrived, give_back, gone, restart as restart_holds, taken};
 pub(super) use pay::may_act;
 pub(super) use state::Making;
 pub use state::{Connection, Hold, Limits, Open, OpenInvoice, State, Touched, Watch};
@@ -98,6 +98,8 @@ pub enum Input {
         hash: PaymentHash,
         /// Names the attempt that was under way when it was asked.
         attempt: u64,
+        /// When it was asked, by the clock that only goes forward: names the question.
+        asked_ms: u64,
         /// The result.
         result: LookupResult,
     },
@@ -340,7 +342,9 @@ pub fn step(state: &mut State, rows: &dyn Rows, input: Input, now_ms: u64, out: 
         }
         Input::InvoiceMade { key, made } => super::receive::invoice_made(state, key, made, now_ms, out),
         Input::Sent { hash, attempt, result } => result::sent(state, rows, &hash, attempt, result, now_ms, out),
-        Input::Looked { hash, attempt, result } => result::looked(state, rows, &hash, attempt, result, now_ms, out),
+        Input::Looked { hash, attempt, asked_ms, result } => {
+            result::looked(state, rows, &result::Question { hash, attempt, asked_ms }, result, now_ms, out);
+        }
         Input::Hold { request, hash, word, token } => {
             hold::decide(state, rows, &hold::Wish { request, hash, word, token }, now_ms, out);
         }

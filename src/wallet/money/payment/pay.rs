@@ -91,6 +91,11 @@ pub(in crate::wallet::money) fn may_act(state: &State, id: ConnectionId) -> Resu
     let Some(connection) = state.connections.get(&id).filter(|connection| connection.row.rules.active) else {
         return Err(Refusal::new(ErrorCode::Unauthorized, "this connection does not exist any longer"));
     };
+    if state.is_disk_low {
+        let words = "the disk of this wallet is almost full: nothing new is begun until its owner makes room; what is under way \
+                     goes on";
+        return Err(Refusal::new(ErrorCode::Internal, words));
+    }
     match &connection.suspended {
         Some(why) => Err(Refusal::new(ErrorCode::Restricted, format!("this connection is suspended: {why}"))),
         None => Ok(()),

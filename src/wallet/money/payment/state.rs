@@ -40,6 +40,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// How long the money of a hold invoice waits between two accounts of this hearth before it goes back.
     pub hold_s: u64,
+    /// With less free on the journal's disk nothing new is begun; what is under way goes on. 0: no floor.
+    pub free_bytes_min: u64,
 }
 
 impl Default for Limits {
@@ -57,6 +59,7 @@ impl Default for Limits {
             accounts_max: 10_000,
             connections_max: 100_000,
             hold_s: 86_400,
+            free_bytes_min: 256 << 20,
         }
     }
 }
@@ -73,8 +76,12 @@ impl Limits {
 /// A payment that may be under way.
 #[derive(Clone, Debug)]
 pub struct Open {
-    /// Sequence number of its intent; also names the attempt at the back end.
+    /// Sequence number of its intent.
     pub seq: u64,
+    /// Names the attempt at the back end: the number of its intent, or of the latest record that drove it again.
+    pub attempt: u64,
+    /// When that attempt was allowed, unix ms.
+    pub attempt_at_ms: u64,
     /// When it was allowed, unix ms.
     pub at_ms: u64,
     /// What is to be paid.
@@ -92,7 +99,7 @@ pub struct Open {
 impl Open {
     /// What the back end is asked about it.
     pub fn question(&self) -> LookupOrder {
-        LookupOrder { hash: self.intent.hash, attempt: self.seq, since_ms: self.at_ms }
+        LookupOrder { hash: self.intent.hash, attempt: self.attempt, since_ms: self.attempt_at_ms }
     }
 
     /// What is held for it.
@@ -102,16 +109,18 @@ impl Open {
 }
 
 /// How a payment under way is watched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Watch {
     /// When the back end is asked (again), unix ms.
     pub ask_at_ms: u64,
     /// Questions so far in a row.
     pub asked: u32,
-    /// "Never heard of it" so far in a row.
+    /// Questions in a row whose answer was "never heard of it".
     pub not_found: u32,
-    /// When that was first said, unix ms.
+    /// When the first of them was put, by the clock that only goes forward.
     pub not_found_since_ms: u64,
+    /// When the youngest question was put whose answer counted: what is said twice, or later than something younger, says nothing.
+    pub heard_ms: Option<u64>,
     /// It comes from the journal of an earlier life: it may never have been sent.
     pub recovered: bool,
 }
@@ -154,6 +163,18 @@ pub struct Hold {
     pub told: u32,
     /// Who waits for the end.
     pub(super) waiting: Vec<Token>,
+}
+
+impl Watch {
+    /// Counts a question whose answer was "never heard of it"; how long that has been the answer.
+    pub(super) fn not_found(&mut self, asked_ms: u64) -> u64 {
+        if self.not_found == 0 {
+            self.not_found_since_ms = asked_ms;
+        }
+        self.not_found = self.not_found.saturating_add(1);
+        self.heard_ms = Some(asked_ms);
+        asked_ms.saturating_sub(self.not_found_since_ms)
+    }
 }
 
 /// A connection and what it uses.
@@ -219,6 +240,8 @@ pub struct State {
     pub(in crate::wallet::money) by_expiry: BTreeSet<(u64, PaymentHash)>,
     /// Hold invoices that are neither open nor over.
     pub holds: BTreeMap<PaymentHash, Hold>,
+    /// Revoked connections that may have hold invoices about which nobody can decide any more.
+    pub(in crate::wallet::money) abandoned: BTreeSet<ConnectionId>,
     pub(in crate::wallet::money) making: BTreeMap<RequestKey, Making>,
     /// Last sequence number of the journal.
     pub seq: u64,
@@ -230,6 +253,8 @@ pub struct State {
     pub latest_ms: u64,
     /// Safe mode: why nothing is paid.
     pub halted: Option<String>,
+    /// The disk of the journal is almost full: nothing new is begun. Not in the journal.
+    pub is_disk_low: bool,
     /// For the shell.
     pub touched: Touched,
     /// The mistake that the simulator has to find.
@@ -252,12 +277,14 @@ impl State {
             invoices: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
             holds: BTreeMap::new(),
+            abandoned: BTreeSet::new(),
             making: BTreeMap::new(),
             seq: 0,
             refused_before_s: 0,
             frozen_at_ms: None,
             latest_ms: 0,
             halted: None,
+            is_disk_low: false,
             touched: Touched::default(),
             #[cfg(test)]
             planted: super::super::planted::Planted::default(),

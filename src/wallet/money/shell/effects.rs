@@ -72,8 +72,9 @@ impl Worker {
             }
             Effect::Lookup(order) => {
                 self.questions += 1;
-                let (hash, attempt) = (order.hash, order.attempt);
-                self.backend.lookup(order, Box::new(move |result| drop(queue.send(Message::Looked(hash, attempt, result)))));
+                let (hash, attempt, asked_ms) = (order.hash, order.attempt, self.clock.steady_ms());
+                let done = move |result| drop(queue.send(Message::Looked(hash, attempt, asked_ms, result)));
+                self.backend.lookup(order, Box::new(done));
             }
             Effect::MakeInvoice { key, order } => {
                 let done = move |made: Result<_, BackendError>| {

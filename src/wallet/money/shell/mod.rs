@@ -2,6 +2,7 @@
 
 mod callers;
 mod effects;
+mod floor;
 mod history;
 mod read;
 mod view;
@@ -85,7 +86,8 @@ enum Message {
     Wish(Command, Option<Result<Box<Decoded>, Refusal>>),
     HoldTold(PaymentHash, Word, Result<(), String>),
     Sent(PaymentHash, u64, SendResult),
-    Looked(PaymentHash, u64, LookupResult),
+    /// Hash, attempt, and when it was asked by the steady clock, ms.
+    Looked(PaymentHash, u64, u64, LookupResult),
     InvoiceMade(RequestKey, Result<MadeInvoice, String>),
     Incoming(Incoming, Ack),
     Close,

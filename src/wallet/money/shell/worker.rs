@@ -25,6 +25,7 @@ use super::super::types::{
 };
 use super::callers::Caller;
 use super::effects::{remember_answer, remember_pending};
+use super::floor::Floor;
 use super::{Command, Message, Parts, Shared};
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
@@ -51,11 +52,12 @@ pub(super) struct Worker {
     pub(super) questions: usize,
     preimages: Secret<[u8; 32]>,
     keysends: Secret<[u8; 32]>,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) signer: Arc<dyn AnswerSigner>,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) on_fatal: Box<dyn Fn(&str) + Send + Sync>,
     ticked: Instant,
+    floor: Floor,
     /// What was wrong with the journal when it was read.
     damage: Option<Damage>,
     clock_watch: ClockWatch,
@@ -72,6 +74,7 @@ impl Worker {
     ) -> Result<Self, OpenError> {
         let info = parts.backend.info();
         let can = parts.backend.capabilities();
+        let floor = Floor::new(&parts.dir, parts.limits.free_bytes_min);
         let mut state = State::new(parts.limits, info.network, can.refuses_second);
         (state.can, state.node) = (can, info.pubkey.clone());
         let view = Arc::clone(&shared);
@@ -102,6 +105,7 @@ impl Worker {
             backend: parts.backend,
             on_fatal: parts.on_fatal,
             ticked: Instant::now(),
+            floor,
             damage,
             clock_watch,
             clock_word,
@@ -129,6 +133,7 @@ impl Worker {
             self.shared.view.alarm(&format!("safe mode: {why}"));
         }
         self.state.set_node_balance(self.backend.node_balance());
+        self.state.is_disk_low = self.floor.look();
         self.shared.view.update(&mut self.state);
         self.shared.view.show_open(&self.state);
         Ok(())
@@ -217,9 +222,9 @@ impl Worker {
                 self.wish(command, invoice)
             }
             Message::Sent(hash, attempt, result) => Input::Sent { hash, attempt, result },
-            Message::Looked(hash, attempt, result) => {
+            Message::Looked(hash, attempt, asked_ms, result) => {
                 self.questions = self.questions.saturating_sub(1);
-                Input::Looked { hash, attempt, result }
+                Input::Looked { hash, attempt, asked_ms, result }
             }
             Message::InvoiceMade(key, made) => Input::InvoiceMade { key, made },
             Message::Incoming(incoming, ack) => Input::Incoming { incoming, token: self.token(Caller::Report(ack)) },
@@ -281,6 +286,7 @@ impl Worker {
             if let Err(error) = self.journal.check() {
                 return self.fail(&error.to_string());
             }
+            self.state.is_disk_low = self.floor.look();
         }
         if let Err(error) = self.prepare(&mut inputs) {
             return self.fail(&error.to_string());

@@ -14,7 +14,7 @@ fn under_way() -> Core {
 
 fn not_found(core: &mut Core) {
     let (hash, attempt) = (proof(1).hash(), core.attempt(&proof(1).hash()));
-    core.step(Input::Looked { hash, attempt, result: LookupResult::NotFound });
+    core.step(Input::Looked { hash, attempt, asked_ms: core.now_ms, result: LookupResult::NotFound });
 }
 
 /// Seed 168: nobody asked about a payment under way until the clock was where it had been.
@@ -35,9 +35,13 @@ fn a_clock_that_jumped_ahead_gives_no_money_back() {
     let believed_ms = core.now_ms;
     core.now_ms += 3 * DAY_MS;
     core.step(Input::Clock { frozen_at_ms: Some(believed_ms) });
-    (0..10).for_each(|_| not_found(&mut core));
+    for _ in 0..10 {
+        core.now_ms += 60_000;
+        not_found(&mut core);
+    }
     assert_eq!((core.spendable(1), core.answer(&request(0, 1))), (1_000_000 - 15_000, None));
     core.step(Input::Clock { frozen_at_ms: None });
+    core.now_ms += 60_000;
     not_found(&mut core);
     assert!(core.answer(&request(0, 1)).unwrap().contains("PAYMENT_FAILED"));
 }

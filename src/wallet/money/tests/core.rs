@@ -5,7 +5,7 @@ use super::super::record::Record;
 use super::super::types::*;
 use super::support::*;
 use crate::base::amount::Msat;
-use crate::wallet::backend::{LookupResult, SendResult};
+use crate::wallet::backend::{LookupResult, SendOrder, SendResult};
 
 const RICH: u64 = 1_000_000_000;
 
@@ -15,14 +15,14 @@ fn settled(number: u64, fee: u64) -> SendResult {
 
 fn sent(core: &mut Core, number: u64, result: SendResult) -> Vec<Effect> {
     let hash = proof(number).hash();
-    let attempt = core.state.open.get(&hash).map_or(0, |open| open.seq);
+    let attempt = core.state.open.get(&hash).map_or(0, |open| open.attempt);
     core.step(Input::Sent { hash, attempt, result })
 }
 
 fn looked(core: &mut Core, number: u64, result: LookupResult) -> Vec<Effect> {
     let hash = proof(number).hash();
     let attempt = core.attempt(&hash);
-    core.step(Input::Looked { hash, attempt, result })
+    core.step(Input::Looked { hash, attempt, asked_ms: core.now_ms, result })
 }
 
 #[test]
@@ -206,16 +206,19 @@ fn never_heard_of_it_gives_the_money_back_only_when_nothing_can_be_paid_any_more
     let mut core = Core::with(&[(RICH, None)]);
     core.pay(request(0, 1), foreign(1, Some(5_000)), None);
     sent(&mut core, 1, SendResult::Unknown("cut".to_owned()));
-    core.now_ms += 3_600_000 + 599_000;
-    for _ in 0..50 {
+    core.now_ms += 3_600_000 + 400_000;
+    for _ in 0..49 {
+        core.now_ms += 4_000;
         looked(&mut core, 1, LookupResult::NotFound);
     }
     assert!(core.answer(&request(0, 1)).is_none());
     looked(&mut core, 1, LookupResult::Pending);
-    core.now_ms += 1_000;
-    looked(&mut core, 1, LookupResult::NotFound);
-    looked(&mut core, 1, LookupResult::NotFound);
+    for _ in 0..3 {
+        core.now_ms += 59_999;
+        looked(&mut core, 1, LookupResult::NotFound);
+    }
     assert!(core.answer(&request(0, 1)).is_none());
+    core.now_ms += 2;
     looked(&mut core, 1, LookupResult::NotFound);
     assert!(core.answer(&request(0, 1)).unwrap().contains("PAYMENT_FAILED"));
     assert_eq!(core.spendable(1), RICH);
@@ -237,7 +240,10 @@ fn an_intent_that_was_perhaps_never_sent_is_driven_again_only_where_that_is_safe
         let effects = looked(&mut core, 1, LookupResult::NotFound);
         assert_eq!(sends(&effects), driven);
         if driven == 1 {
-            assert!(effects.contains(first.last().unwrap()), "the same order again");
+            let [Effect::Append { entry, .. }, Effect::Send(again)] = &effects[..] else { panic!("{effects:?}") };
+            assert_eq!(entry.record, Record::Driven { hash: proof(1).hash() });
+            let Some(Effect::Send(first)) = first.last() else { panic!("{first:?}") };
+            assert_eq!(*again, SendOrder { attempt: entry.seq, ..first.clone() }, "the same order, as a new attempt");
         }
         assert_eq!(sends(&looked(&mut core, 1, LookupResult::NotFound)), 0, "and not a third time");
     }
@@ -460,6 +466,30 @@ fn in_safe_mode_nothing_is_written_and_nothing_is_paid() {
     core.now_ms += DAY_MS;
     assert!(core.step(Input::Tick).is_empty());
     assert_eq!(core.rows.entries().len(), records);
+}
+
+#[test]
+fn with_the_disk_almost_full_nothing_new_begins_and_what_is_under_way_ends() {
+    let mut core = Core::with(&[(RICH, None), (0, None)]);
+    let inside = core.invoice(request(1, 100), Some(5_000));
+    core.pay(request(0, 1), foreign(1, Some(5_000)), None);
+    core.state.is_disk_low = true;
+    for invoice in [foreign(2, Some(5_000)), inside.clone(), foreign(1, Some(5_000))] {
+        let (effects, reply) = core.pay(request(0, 2), invoice, None);
+        assert!(
+            matches!(reply, PayReply::Refused(refusal) if refusal.code == ErrorCode::Internal && refusal.message.contains("full"))
+        );
+        assert_eq!(effects, []);
+    }
+    assert_eq!(core.make(request(1, 3), Some(1)).unwrap_err().code, ErrorCode::Internal);
+    // The same request again, the outcome, its answer, and what the owner does.
+    assert_eq!(core.pay(request(0, 1), foreign(1, Some(5_000)), None).1, PayReply::Durable);
+    sent(&mut core, 1, settled(1, 5));
+    assert!(core.answer(&request(0, 1)).unwrap().contains("paid"));
+    core.owner(OwnerWish::Move(AccountId(1), AccountId(2), msat(1))).unwrap();
+    // There is room again: the very request that was refused is judged anew.
+    core.state.is_disk_low = false;
+    assert_eq!(core.pay(request(0, 2), inside, None).1, PayReply::Durable);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Hold invoices: inside this hearth and towards the outside, decided by their maker and by nobody else.
 
-use super::super::payment::{Effect, Input, Reply};
+use super::super::payment::{Effect, Input, OwnerWish, Reply};
 use super::super::record::{Record, Word};
 use super::super::types::*;
 use super::support::*;
@@ -317,7 +317,7 @@ fn a_held_payment_takes_a_slot_of_its_payer_and_of_nobody_else() {
         let (_, reply) = core.pay(request(0, number), invoice, None);
         assert_eq!(reply == PayReply::Durable, number <= 2);
     }
-    core.owner(super::super::payment::OwnerWish::Fund(AccountId(3), msat(RICH))).unwrap();
+    core.owner(OwnerWish::Fund(AccountId(3), msat(RICH))).unwrap();
     assert_eq!(sends(&core.pay(request(2, 9), foreign(9, Some(5_000)), None).0), 1);
 }
 
@@ -402,4 +402,73 @@ fn a_decision_that_does_not_fit_breaks_a_rule() {
         assert!(!state.record(wrong(word), None, START_MS, &mut Vec::new()));
         assert!(state.halted.is_some());
     }
+}
+
+#[test]
+fn a_revoked_connection_leaves_no_hold_invoice_to_nobody() {
+    let mut core = core();
+    let open = make(&mut core, 1, 1, Some(5_000)).unwrap();
+    let inside = make(&mut core, 1, 2, Some(6_000)).unwrap();
+    let outside = make(&mut core, 1, 3, Some(7_000)).unwrap();
+    let others = make(&mut core, 2, 4, Some(8_000)).unwrap();
+    core.pay(request(0, 1), inside, None);
+    core.pay(request(0, 2), others, None);
+    report(&mut core, outside.hash, 7_000, HELD);
+    let ordinary = core.invoice(request(1, 50), Some(7));
+    let token = core.token();
+    let rules = ConnectionRules { active: false, ..rules(2, None) };
+    let row = Box::new(ConnectionRow { id: ConnectionId(1), rules, data: Vec::new() });
+    let effects = core.step(Input::Owner { wish: OwnerWish::PutConnection(row), token });
+    assert!(matches!(effects.first(), Some(Effect::Append { entry, .. }) if matches!(entry.record, Record::Connection { .. })));
+    // The payer inside has its money and its answer at once; the node is told about the two that are its own.
+    assert_eq!((core.spendable(1), standing(&core, 2)), (RICH - 8_000, TransactionState::Failed));
+    assert!(core.answer(&request(0, 1)).unwrap().contains("the connection that made it was revoked"));
+    assert_eq!(tells(&effects), [Word::Cancel, Word::Cancel]);
+    let written_before_told = effects.iter().position(|effect| matches!(effect, Effect::TellHold { .. })).unwrap();
+    assert!(records(&effects[..written_before_told]) >= 2, "{effects:?}");
+    // A crash in between: the node is told again. What belongs to others waits on.
+    let cancelled = |hash| Effect::TellHold { hash, word: Word::Cancel };
+    let effects = core.restart();
+    assert!([open.hash, outside.hash].iter().all(|hash| effects.contains(&cancelled(*hash))), "{effects:?}");
+    told(&mut core, 1, Word::Cancel, Ok(()));
+    told(&mut core, 3, Word::Cancel, Ok(()));
+    assert_eq!([1, 3, 4].map(|number| standing(&core, number)), {
+        [TransactionState::Failed, TransactionState::Failed, TransactionState::Accepted]
+    });
+    assert_eq!(core.step(Input::Tick), []);
+    assert!(core.state.invoices.contains_key(&ordinary.hash), "an ordinary invoice needs nobody's word");
+    assert_eq!(replies(&settle(&mut core, 1, 3)), [Err(ErrorCode::Unauthorized)]);
+}
+
+#[test]
+fn hold_invoices_left_behind_end_a_few_at_a_time_and_after_a_start_too() {
+    let mut core = core();
+    for number in 1..=100 {
+        make(&mut core, 1, number, Some(5_000)).unwrap();
+    }
+    let token = core.token();
+    let order = |number| {
+        let mut order = invoice_order(request(1, 1_000 + number), Some(5_000));
+        order.request.method = Method::MakeHoldInvoice;
+        order.hold = Some(HoldTerms { hash: secret(number).hash(), min_cltv_expiry_delta: None });
+        order
+    };
+    let making = core.step(Input::MakeInvoice { order: Box::new(order(101)), preimage: proof(99), token });
+    core.connect(1, ConnectionRules { active: false, ..rules(2, None) });
+    assert_eq!(core.state.invoices.len(), 68, "some in the same step");
+    core.restart();
+    assert_eq!(records(&core.step(Input::Tick)), 32);
+    core.step(Input::Tick);
+    core.step(Input::Tick);
+    assert!(core.state.invoices.is_empty());
+    // One that was being made when the connection was revoked.
+    let mut core = self::core();
+    let token = core.token();
+    core.step(Input::MakeInvoice { order: Box::new(order(101)), preimage: proof(99), token });
+    core.connect(1, ConnectionRules { active: false, ..rules(2, None) });
+    let [Effect::MakeHoldInvoice { key, order }] = &making[..] else { panic!("{making:?}") };
+    let made = MadeInvoice { bolt11: "lnbcrt-hold".to_owned(), hash: order.hash, expires_at_s: order.now_s + 60 };
+    core.step(Input::InvoiceMade { key: *key, made: Ok(made) });
+    assert_eq!(tells(&core.step(Input::Tick)), [Word::Cancel]);
+    assert!(core.state.invoices.is_empty());
 }

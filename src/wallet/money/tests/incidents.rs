@@ -16,13 +16,13 @@ fn paid(number: u64, fee: u64) -> SendResult {
 
 fn sent(core: &mut Core, number: u64, result: SendResult) -> Vec<Effect> {
     let hash = proof(number).hash();
-    let attempt = core.state.open.get(&hash).map_or(0, |open| open.seq);
+    let attempt = core.state.open.get(&hash).map_or(0, |open| open.attempt);
     core.step(Input::Sent { hash, attempt, result })
 }
 
 fn looked(core: &mut Core, number: u64, result: LookupResult) -> Vec<Effect> {
     let hash = proof(number).hash();
-    core.step(Input::Looked { hash, attempt: core.attempt(&hash), result })
+    core.step(Input::Looked { hash, attempt: core.attempt(&hash), asked_ms: core.now_ms, result })
 }
 
 fn unknown(words: &str) -> SendResult {
@@ -183,7 +183,9 @@ fn g11_mostro_a_retry_never_resolves_again() {
         core.restart();
         looked(&mut core, 1, LookupResult::NotFound);
         core.now_ms += 31_000;
-        assert_eq!(orders(&looked(&mut core, 1, LookupResult::NotFound)), std::slice::from_ref(&first), "restart {restart}");
+        let again = orders(&looked(&mut core, 1, LookupResult::NotFound));
+        let same = SendOrder { attempt: core.attempt(&proof(1).hash()), ..first.clone() };
+        assert_eq!((&again[..], same.attempt > first.attempt), (std::slice::from_ref(&same), true), "restart {restart}");
     }
 }
 

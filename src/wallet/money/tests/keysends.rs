@@ -4,7 +4,7 @@ use super::super::payment::{Bill, Effect, Input, Reply};
 use super::super::types::*;
 use super::support::*;
 use crate::base::amount::Msat;
-use crate::wallet::backend::{Capabilities, LookupResult, SendResult, SendTarget};
+use crate::wallet::backend::{Capabilities, LookupResult, SendOrder, SendResult, SendTarget};
 
 const RICH: u64 = 1_000_000_000;
 
@@ -57,8 +57,10 @@ fn a_keysend_is_written_held_sent_and_answered_like_any_payment() {
     core.restart();
     for _ in 0..2 {
         let attempt = core.attempt(&proof(1).hash());
-        let effects = core.step(Input::Looked { hash: proof(1).hash(), attempt, result: LookupResult::NotFound });
-        assert!(effects.is_empty() || effects == [Effect::Send(sent.clone())]);
+        let (hash, asked_ms) = (proof(1).hash(), core.now_ms);
+        let effects = core.step(Input::Looked { hash, attempt, asked_ms, result: LookupResult::NotFound });
+        let again = SendOrder { attempt: core.attempt(&hash), ..sent.clone() };
+        assert!(effects.is_empty() || matches!(&effects[..], [Effect::Append { .. }, Effect::Send(order)] if *order == again));
         core.now_ms += 30_000;
     }
     let attempt = core.attempt(&proof(1).hash());

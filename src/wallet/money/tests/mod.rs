@@ -1,5 +1,6 @@
 //! The money room under test: the core by tables, by the incidents of others and in the simulator; the room by its files.
 
+mod again;
 mod amounts;
 mod clocks;
 mod core;

@@ -156,7 +156,7 @@ impl Dice {
     }
 
     fn record(&mut self) -> Record {
-        match self.0.random_range(0..18) {
+        match self.0.random_range(0..19) {
             0 => Record::Genesis { node: self.text() },
             1 => Record::Account { id: AccountId(self.0.random()), name: self.text() },
             2 => {
@@ -183,6 +183,7 @@ impl Dice {
             14 => Record::Canceled { hash: self.hash(), payee: self.payee(), reason: self.text() },
             15 => Record::Reconciled { why: self.text(), lost: self.maybe(|dice| dice.0.random()), refused_before_s: 5 },
             16 => Record::Clock { frozen_at_ms: self.maybe(|dice| dice.0.random()) },
+            17 => Record::Driven { hash: self.hash() },
             _ => Record::Resume { connection: ConnectionId(self.0.random()) },
         }
     }
@@ -242,7 +243,7 @@ fn random_bytes_are_no_record_and_break_nothing() {
         let length = dice.0.random_range(0..300);
         let mut bytes: Vec<u8> = (0..length).map(|_| dice.0.random()).collect();
         if length > 2 {
-            (bytes[0], bytes[1]) = (1, bytes[1] % 22);
+            (bytes[0], bytes[1]) = (1, bytes[1] % 23);
         }
         if let Some((entry, before)) = decode(1, &bytes) {
             assert_eq!(encode(&entry, &before), bytes, "two texts of one record");

@@ -215,7 +215,7 @@ impl Core {
     }
 
     pub(super) fn attempt(&self, hash: &PaymentHash) -> u64 {
-        self.state.open[hash].seq
+        self.state.open[hash].attempt
     }
 }
 

@@ -195,7 +195,7 @@ section! {
         hot_bytes: u64 = 128 * MIB, in MIB..=1_024 * GIB;
         /// Most events that wait for the writer.
         queue_events: u64 = 16_384, in 64..=1_000_000;
-        /// With less room on the disk nothing is stored.
+        /// With less room on the disk nothing is stored and nothing new is paid.
         free_bytes_min: u64 = 256 * MIB, in 0..=1_048_576 * GIB;
     }
 }

@@ -11,7 +11,7 @@ use crate::wallet::backend::{LookupResult, SendOrder, SendResult, SendTarget};
 use crate::wallet::terms::Preimage;
 
 /// How long a hidden payment is not found.
-const HIDDEN_MS: u64 = 50_000;
+const HIDDEN_MS: u64 = 100_000;
 /// How long a late order is on its way: less than the time that a start gives the sends of the life before.
 const LATE_MS: u64 = 25_000;
 

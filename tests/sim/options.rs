@@ -47,7 +47,7 @@ impl Options {
     fn restless(self) -> Self {
         Self {
             refuses_second: true,
-            bad_line: 400,
+            bad_line: 100,
             twice: 400,
             crash_at_effect: 20,
             lies: false,

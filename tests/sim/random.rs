@@ -127,10 +127,10 @@ impl Player {
         if !self.world.acts.is_empty() && self.dice.random_bool(0.9) {
             return if self.chance(self.options.crash_at_effect) { Choice::Crash } else { Choice::Act(self.taken()) };
         }
+        if self.options.restless {
+            return self.restless();
+        }
         match self.dice.random_range(0..100) {
-            // Hardly anybody asks in a restless world: time passes and the process ends.
-            0..14 if self.options.restless => Choice::Wait { ms: [1_500, 20_000, 31_000, 61_000][self.dice.random_range(0..4)] },
-            14..17 if self.options.restless => Choice::Crash,
             0..28 => self.client(),
             28..34 => self.maker(),
             34..56 if !self.world.wire.is_empty() => {
@@ -151,9 +151,25 @@ impl Player {
         }
     }
 
+    /// Few ask, time passes, the process ends, and answers lie about.
+    fn restless(&mut self) -> Choice {
+        match self.dice.random_range(0..100) {
+            0..24 => Choice::Wait { ms: [1_500, 20_000, 31_000, 61_000][self.dice.random_range(0..4)] },
+            24..30 => Choice::Crash,
+            30..35 => self.client(),
+            35..49 if !self.world.wire.is_empty() => {
+                let at = self.dice.random_range(0..self.world.wire.len());
+                Choice::Deliver { at, again: self.chance(self.options.twice) }
+            }
+            49..59 => self.node(),
+            59..65 if self.options.jumps => self.jump(),
+            _ => self.turn(),
+        }
+    }
+
     fn taken(&mut self) -> Taken {
-        if self.options.restless && self.chance(300) && matches!(self.world.acts.front(), Some(Act::Effect(Effect::Send(_)))) {
-            return [Taken::Hidden, Taken::Late][self.dice.random_range(0..2)];
+        if self.options.restless && self.chance(700) && matches!(self.world.acts.front(), Some(Act::Effect(Effect::Send(_)))) {
+            return [Taken::Hidden, Taken::Hidden, Taken::Late][self.dice.random_range(0..3)];
         }
         if self.chance(self.options.bad_line) {
             [Taken::Lost, Taken::LostTimeOut, Taken::Cut, Taken::Hidden, Taken::Late][self.dice.random_range(0..5)]
@@ -184,7 +200,7 @@ impl Player {
         let fee = self.dice.random_range(0..=fee_max);
         let fate = if self.options.lies && self.chance(200) {
             [Fate::Pay { fee: fee_max + 1 + fee }, Fate::PayWrongProof { fee }, Fate::SayFailed][self.dice.random_range(0..3)]
-        } else if self.chance(650) {
+        } else if self.chance(if self.options.restless { 300 } else { 650 }) {
             Fate::Pay { fee }
         } else {
             Fate::Fail

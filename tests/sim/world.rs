@@ -58,6 +58,10 @@ pub(super) struct World {
     turn_ms: u64,
     /// When the node was last asked about a payment, in true time.
     pub(super) asked_ms: BTreeMap<PaymentHash, u64>,
+    /// When a payment was asked about first and last in this life, since it was sent.
+    questions_ms: BTreeMap<PaymentHash, (u64, u64)>,
+    /// Every attempt that was ever sent.
+    attempts: BTreeSet<u64>,
     token: u64,
     /// A back end that lies makes alarms; nothing else does.
     pub(super) may_alarm: bool,
@@ -99,6 +103,8 @@ impl World {
             life: 0,
             turn_ms: START_MS,
             asked_ms: BTreeMap::new(),
+            questions_ms: BTreeMap::new(),
+            attempts: BTreeSet::new(),
             token: 0,
             may_alarm: false,
             alarms: 0,
@@ -252,6 +258,7 @@ impl World {
             Act::Effect(Effect::Lookup(order)) => {
                 let asked_ms = self.real_ms;
                 self.asked_ms.insert(order.hash, asked_ms);
+                self.questions_ms.entry(order.hash).or_insert((asked_ms, asked_ms)).1 = asked_ms;
                 let said = self.node.look(&order.hash, order.attempt, taken, self.true_ms());
                 let word = |result| Input::Looked { hash: order.hash, attempt: order.attempt, asked_ms, result };
                 self.wire.extend(said.map(word));
@@ -370,6 +377,7 @@ impl World {
         let request = intent.request_expires_at_s.unwrap_or(u64::MAX);
         ensure!(request.saturating_mul(1_000) > self.turn_ms, "sent for a request that had expired");
         let (hash, attempt) = (order.hash, order.attempt);
+        self.check_again(&hash, attempt)?;
         let now_ms = self.true_ms();
         if let Some(result) = self.node.take(order, taken, now_ms)? {
             self.wire.push(Input::Sent { hash, attempt, result });
@@ -377,18 +385,28 @@ impl World {
         Ok(())
     }
 
+    /// An attempt is sent once, so that a word about it is about one thing; and one that drives a payment again waits for what was sent
+    /// before: two questions of this life, half a minute apart.
+    fn check_again(&mut self, hash: &PaymentHash, attempt: u64) -> Verdict {
+        ensure!(self.attempts.insert(attempt), "attempt {attempt} is sent twice");
+        let (first_ms, last_ms) = self.questions_ms.remove(hash).unwrap_or_default();
+        let place = usize::try_from(attempt).ok().and_then(|seq| self.disk.entries().get(seq.checked_sub(1)?));
+        let is_again = place.is_some_and(|entry| matches!(entry.record, Record::Driven { .. }));
+        let apart_ms = last_ms - first_ms;
+        ensure!(!is_again || apart_ms >= 30_000, "driven again after questions of {apart_ms} ms");
+        Ok(())
+    }
+
     /// What an attempt is about: the record that it is named by is an intent, or drives one again.
     fn intent(&self, attempt: u64) -> Option<&Intent> {
-        let record = |seq: u64| {
-            let at = usize::try_from(seq).ok()?.checked_sub(1)?;
-            self.disk.entries().get(at).map(|entry| &entry.record)
-        };
-        match record(attempt)? {
+        let until = usize::try_from(attempt).ok()?.min(self.disk.entries().len());
+        let mut back = self.disk.entries()[..until].iter().rev();
+        match &back.next().filter(|entry| entry.seq == attempt)?.record {
             Record::Intent(intent) => Some(intent),
-            Record::Driven { hash } => match record(self.state.open.get(hash)?.seq)? {
-                Record::Intent(intent) => Some(intent),
+            Record::Driven { hash } => back.find_map(|entry| match &entry.record {
+                Record::Intent(intent) if intent.hash == *hash => Some(&**intent),
                 _ => None,
-            },
+            }),
             _ => None,
         }
     }
@@ -408,6 +426,7 @@ impl World {
         self.inbox.clear();
         self.wire.clear();
         self.waiting.clear();
+        self.questions_ms.clear();
         self.disk.crash()?;
         let bug = self.state.planted.bug;
         self.state = fresh(self.node.refuses_second);

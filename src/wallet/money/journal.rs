@@ -352,8 +352,7 @@ fn check(key: &[u8], value: &[u8], mark: Mark) -> Result<(Entry, Link), String> 
     if key != expected.to_be_bytes() {
         return Err(format!("record {expected} of the journal is missing"));
     }
-    let (entry, before) =
-        layout::decode(expected, value).ok_or_else(|| format!("record {expected} of the journal is damaged"))?;
+    let (entry, before) = layout::decode(expected, value).ok_or_else(|| layout::unreadable(expected, value))?;
     if before != mark.link {
         return Err(format!("record {expected} of the journal does not follow the one before it"));
     }

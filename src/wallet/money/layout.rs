@@ -30,6 +30,8 @@ use parts::{
 
 /// Version of the layout above.
 const LAYOUT: u8 = 1;
+/// The highest kind that there is.
+const KIND_MAX: u8 = 21;
 /// Bytes before the fields of the kind.
 const HEAD: usize = 42;
 
@@ -68,6 +70,22 @@ pub(super) fn decode(seq: u64, value: &[u8]) -> Option<(Entry, Link)> {
     let record = read_fields(&mut fields, kind)?;
     fields.end()?;
     Some((Entry { seq, at_ms, record }, before))
+}
+
+/// Why [`decode`] gave nothing, in words for the owner. What a newer hearth wrote is not damaged, and must not be replaced by an older
+/// copy before somebody has looked.
+pub(super) fn unreadable(seq: u64, value: &[u8]) -> String {
+    match value {
+        [layout, ..] if *layout > LAYOUT => format!(
+            "record {seq} of the journal has layout {layout}, and this hearth reads {LAYOUT} at most: a newer hearth wrote it \
+             (start that one again), or it is damaged"
+        ),
+        [LAYOUT, kind, ..] if *kind > KIND_MAX => format!(
+            "record {seq} of the journal is of kind {kind}, which this hearth does not know: a newer hearth wrote it (start that \
+             one again), or it is damaged"
+        ),
+        _ => format!("record {seq} of the journal is damaged"),
+    }
 }
 
 fn kind(record: &Record) -> u8 {

@@ -413,7 +413,7 @@ async fn rates_as_shipped_refuse_with_their_prefix() {
 }
 
 /// A masked frame.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
         length @ 0..=125 => bytes.push(0x80 | u8::try_from(length).unwrap()),
@@ -447,7 +447,7 @@ async fn upgraded(address: &str) -> TcpStream {
 }
 
 /// Sends bytes on a fresh WebSocket and returns the code with which the relay closes it.
-async fn raw_close_code(address: &str, bytes: &[u8]) -> u16 {
+pub(super) async fn raw_close_code(address: &str, bytes: &[u8]) -> u16 {
     let mut stream = upgraded(address).await;
     // The relay may close before it has read everything.
     drop(stream.write_all(bytes).await);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod handover;
+mod incidents;
 mod live_oracle;
 mod nip01;
 mod nip09;

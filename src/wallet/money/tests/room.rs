@@ -640,6 +640,39 @@ fn a_journal_with_a_hole_cannot_be_reconciled() {
     assert!(life.money.status().safe_mode.is_some());
 }
 
+/// Puts another value in the place of record 5; gives what stood there.
+fn replace_fifth(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let (family, key) = (super::super::index::JOURNAL, 5_u64.to_be_bytes());
+    let db = kv::Db::open(path, &super::super::index::FAMILIES, &kv::Config::default()).unwrap();
+    let before = db.get_with(family, &key, <[u8]>::to_vec).unwrap().unwrap();
+    let mut value = before.clone();
+    change(&mut value);
+    let mut batch = kv::Batch::new();
+    batch.put(family, &key, &value);
+    db.commit(&batch, kv::Sync::Yes).unwrap();
+    before
+}
+
+/// An older hearth over the journal of a newer one: it pays nothing, writes nothing, and says so; the newer one goes on.
+#[test]
+fn records_of_a_newer_hearth_are_refused_with_words_and_left_alone() {
+    for (at, byte, words) in [(0, 2, "has layout 2, and this hearth reads 1 at most"), (1, 22, "is of kind 22")] {
+        let (_dir, path) = used();
+        let balances = open(&path).balances();
+        let older = replace_fifth(&path, |value| value[at] = byte);
+        let life = open(&path);
+        is_safe(&life, words);
+        is_safe(&life, "a newer hearth wrote it");
+        let refused = wait(|on| life.money.reconcile(on)).unwrap_err();
+        assert!(refused.to_string().contains("nothing can be built on such a journal"), "{refused}");
+        drop(life);
+        let newer = replace_fifth(&path, |value| value.clone_from(&older));
+        assert_eq!((newer[at], newer.len()), (byte, older.len()), "untouched");
+        let life = open(&path);
+        assert_eq!((life.money.status().safe_mode, life.balances()), (None, balances));
+    }
+}
+
 #[test]
 fn a_clock_that_jumps_is_told_and_believed_again_later() {
     let dir = tempfile::tempdir().unwrap();

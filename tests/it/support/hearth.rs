@@ -61,6 +61,13 @@ impl Hearth {
 
     /// Starts the server and waits for its line.
     pub fn launch(&mut self) {
+        if let Err(status) = self.try_launch() {
+            panic!("ended before it was ready: {status}; log:\n{}", self.log());
+        }
+    }
+
+    /// Starts a server that may end before it is ready: then, how.
+    pub fn try_launch(&mut self) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it runs already");
         let mut child = self.serve_command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (to_test, from_server) = sync_channel(64);
@@ -73,10 +80,11 @@ impl Hearth {
         let line = match from_server.recv_timeout(PATIENCE) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("no ready line in {PATIENCE:?}; log:\n{}", self.log()),
-            Err(RecvTimeoutError::Disconnected) => panic!("ended before it was ready: {}; log:\n{}", self.wait(), self.log()),
+            Err(RecvTimeoutError::Disconnected) => return Err(self.wait()),
         };
         self.stdout = Some(from_server);
         (self.address, self.admin) = parse_ready(&line);
+        Ok(())
     }
 
     /// Servers that are started from now on have these variables too.

@@ -14,8 +14,9 @@ use secp256k1::{SECP256K1, SecretKey};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response};
 
 use super::super::disk::{Disk, Fault, When};
@@ -135,6 +136,8 @@ pub(super) struct Paid {
     /// How often the payee got it.
     pub(super) times: u32,
     preimage: [u8; 32],
+    /// The highest that came with an order.
+    attempt: u64,
     settles_at: Instant,
 }
 
@@ -142,6 +145,8 @@ pub(super) struct Paid {
 pub(super) struct Ledger {
     neighbours: HashMap<Hash, [u8; 32]>,
     book: Mutex<BTreeMap<Hash, Paid>>,
+    /// Payments in the order in which they were made: a place in it is a cursor.
+    told: watch::Sender<Vec<Hash>>,
     /// It keeps the promise that a hash is paid once. If not, it pays as often as it is told to.
     refuses_second: bool,
     strike: Mutex<Option<Arc<Strike>>>,
@@ -170,14 +175,23 @@ impl Ledger {
             return pb::PaymentReply { state: pb::PaymentState::NotFound.into(), ..pb::PaymentReply::default() };
         };
         if Instant::now() < paid.settles_at {
-            return pb::PaymentReply { state: pb::PaymentState::InFlight.into(), ..pb::PaymentReply::default() };
+            let state = pb::PaymentState::InFlight.into();
+            return pb::PaymentReply { state, attempt: paid.attempt, ..pb::PaymentReply::default() };
         }
         pb::PaymentReply {
             state: pb::PaymentState::Settled.into(),
             preimage: paid.preimage.to_vec(),
             fee_msat: FEE_MSAT,
+            attempt: paid.attempt,
             ..pb::PaymentReply::default()
         }
+    }
+
+    /// The event at a place; `None`: nothing happened yet.
+    fn event(&self, place: usize) -> Option<pb::Event> {
+        let hash = *self.told.borrow().get(place)?;
+        let outgoing = pb::Outgoing { payment_hash: hash.to_vec(), reply: Some(self.reply(&hash)) };
+        Some(pb::Event { cursor: (place + 1).to_string(), what: Some(pb::event::What::Outgoing(outgoing)) })
     }
 
     /// Pays.
@@ -188,11 +202,15 @@ impl Ledger {
         };
         assert_eq!(<Hash>::from(Sha256::digest(preimage)), hash);
         let mut book = self.book.lock();
-        let fresh = Paid { amount_msat: order.amount_msat, times: 0, preimage, settles_at: Instant::now() + takes };
+        let settles_at = Instant::now() + takes;
+        let fresh = Paid { amount_msat: order.amount_msat, times: 0, preimage, attempt: 0, settles_at };
         let paid = book.entry(hash).or_insert(fresh);
+        paid.attempt = paid.attempt.max(order.attempt);
         if paid.times == 0 || !self.refuses_second || paid.amount_msat != order.amount_msat {
             paid.times += 1;
         }
+        drop(book);
+        self.told.send_modify(|told| told.push(hash));
     }
 
     async fn order(self: Arc<Self>, order: pb::SendRequest) -> Result<pb::PaymentReply, Status> {
@@ -245,8 +263,8 @@ impl Wallet {
     pub(super) fn start(refuses_second: bool, latency_ms: u64) -> Self {
         let dir = super::super::disk::scratch();
         let neighbours = (0..NEIGHBOURS).map(|number| (preimage(number).hash().0, preimage(number).0)).collect();
-        let (book, strike) = (Mutex::default(), Mutex::default());
-        let ledger = Arc::new(Ledger { neighbours, book, refuses_second, strike, latency_ms });
+        let (book, strike, told) = (Mutex::default(), Mutex::default(), watch::Sender::new(Vec::new()));
+        let ledger = Arc::new(Ledger { neighbours, book, told, refuses_second, strike, latency_ms });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(async { UnixListener::bind(dir.path().join("wallet.sock")).unwrap() });
         let service = WalletBackendServer::new(Service(Arc::clone(&ledger)));
@@ -324,10 +342,27 @@ impl WalletBackend for Service {
         none()
     }
 
-    type EventsStream = tokio_stream::Pending<Result<pb::Event, Status>>;
+    type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
 
-    async fn events(&self, _: Request<pb::EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
-        Ok(Response::new(tokio_stream::pending()))
+    async fn events(&self, request: Request<pb::EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+        let (tell, events) = mpsc::channel(64);
+        let (ledger, mut told) = (Arc::clone(&self.0), self.0.told.subscribe());
+        let mut place = request.into_inner().cursor.parse().unwrap_or(0);
+        tokio::spawn(async move {
+            loop {
+                while let Some(event) = ledger.event(place) {
+                    place += 1;
+                    if tell.send(Ok(event)).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    changed = told.changed() => if changed.is_err() { return },
+                    () = tell.closed() => return,
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(events)))
     }
 }
 

@@ -14,10 +14,10 @@ use hearth::base::clock::Clock;
 use hearth::base::hex32::PaymentHash;
 use hearth::base::secret::Secret;
 use hearth::wallet::backend::embedded::{self, Embedded};
-use hearth::wallet::money::types::Preimage;
 use hearth::wallet::backend::{
     Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult,
 };
+use hearth::wallet::money::types::Preimage;
 
 use super::super::disk::{Control, Fault, When};
 use super::room::say;

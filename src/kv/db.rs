@@ -112,8 +112,8 @@ impl Db {
         Cursor::new(&self.0, family, &Reach::Run, snapshot)
     }
 
-    /// How far the write-ahead log is synced, asked right after a synced commit by whoever is the only writer.
-    pub fn log_end(&self) -> std::io::Result<LogEnd> {
+    /// How far the write-ahead log is synced, asked right after a synced commit by whoever is the only writer. Number 0: not known.
+    pub fn log_end(&self) -> LogEnd {
         tail::log_end(self.0.rocks.path())
     }
 

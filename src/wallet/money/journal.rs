@@ -177,7 +177,7 @@ impl Journal {
     /// Brings an anchor that is behind up to date, after the journal was found whole.
     pub(super) fn anchor_now(&mut self) -> Result<(), WriteError> {
         let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
-        anchor.write(self.mark, self.shelf.0.log_end()?)?;
+        anchor.write(self.mark, self.shelf.0.log_end())?;
         Ok(anchor.flush()?)
     }
 
@@ -250,12 +250,12 @@ impl Pages for Journal {
     fn commit(&mut self) -> Result<(), WriteError> {
         if self.is_anew {
             self.shelf.0.commit(&self.batch, Sync::Yes)?;
-            self.anchor = Some(Anchor::make(&self.dir, self.mark, self.shelf.0.log_end()?)?);
+            self.anchor = Some(Anchor::make(&self.dir, self.mark, self.shelf.0.log_end())?);
             self.is_anew = false;
         } else {
             let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
             self.shelf.0.commit(&self.batch, Sync::Yes)?;
-            anchor.write(self.mark, self.shelf.0.log_end()?)?;
+            anchor.write(self.mark, self.shelf.0.log_end())?;
         }
         self.forget_batch();
         Ok(())

@@ -79,7 +79,7 @@ fn an_older_copy_with_its_own_anchor_is_noticed_by_what_the_wallet_behind_has_pa
         let counts_from_s = done["refused_before_s"].as_u64().unwrap();
         eventually("the moment from which requests count", async || now_s() >= counts_from_s).await;
         let mut client = hearth.client().await;
-        for request in &desk.requests[4..] {
+        for request in &desk.requests[4..7] {
             assert!(error_of(&desk.app, &mut client, request).await.contains("restored after this request was made"));
         }
         let fresh = desk.add(Kind::BareKeysend);
@@ -90,6 +90,8 @@ fn an_older_copy_with_its_own_anchor_is_noticed_by_what_the_wallet_behind_has_pa
         hearth.kill();
         hearth.launch();
         let mut client = hearth.client().await;
+        // The one that was asked in safe mode, which was told so then.
+        assert!(error_of(&desk.app, &mut client, &desk.requests[7]).await.contains("restored after this request was made"));
         assert_eq!(super::super::ask_again(&desk.app, &mut client, &fresh).await.0, answer);
         assert_eq!(hearth.figure("wallet_safe_mode").await, 0.0);
         paid_once(&wallet.ledger.book()).unwrap();

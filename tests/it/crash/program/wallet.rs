@@ -187,6 +187,17 @@ impl Ledger {
         }
     }
 
+    /// Tells the outcome as an event, behind whatever strikes; every payment once.
+    fn tell(&self, hash: Hash) {
+        self.told.send_if_modified(|told| {
+            let is_new = !told.contains(&hash);
+            if is_new {
+                told.push(hash);
+            }
+            is_new
+        });
+    }
+
     /// The event at a place; `None`: nothing happened yet.
     fn event(&self, place: usize) -> Option<pb::Event> {
         let hash = *self.told.borrow().get(place)?;
@@ -209,8 +220,6 @@ impl Ledger {
         if paid.times == 0 || !self.refuses_second || paid.amount_msat != order.amount_msat {
             paid.times += 1;
         }
-        drop(book);
-        self.told.send_modify(|told| told.push(hash));
     }
 
     async fn order(self: Arc<Self>, order: pb::SendRequest) -> Result<pb::PaymentReply, Status> {
@@ -224,6 +233,8 @@ impl Ledger {
                 tokio::spawn(async move {
                     sleep(ON_ITS_WAY).await;
                     self.take(hash, &order, UNDER_WAY);
+                    sleep(UNDER_WAY).await;
+                    self.tell(hash);
                 });
                 return Err(Status::new(Code::Unavailable, "the stream was cut"));
             }
@@ -248,7 +259,16 @@ impl Ledger {
         if self.latency_ms > 0 {
             sleep(Duration::from_millis(rand::random::<u64>() % self.latency_ms)).await;
         }
-        Ok(self.reply(&hash))
+        let reply = self.reply(&hash);
+        if reply.state() == pb::PaymentState::InFlight {
+            tokio::spawn(async move {
+                sleep(UNDER_WAY).await;
+                self.tell(hash);
+            });
+        } else {
+            self.tell(hash);
+        }
+        Ok(reply)
     }
 }
 

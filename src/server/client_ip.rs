@@ -178,17 +178,21 @@ mod tests {
         assert_ne!(AddressKey::of(ip("192.0.2.1")), AddressKey::of(ip("192.0.2.2")));
     }
 
+    /// A proxy refuses bytes that no header may hold; then nothing arrives here at all.
+    fn any_header_byte() -> impl Strategy<Value = u8> {
+        any::<u8>().prop_map(|byte| if byte < 0x20 || byte == 0x7f { b'\t' } else { byte })
+    }
+
     proptest! {
         /// Whatever a client sends itself ends up on the left of what its proxy appends.
         #[test]
         fn bytes_of_a_client_never_change_its_key(
-            made_up in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..4),
-            real in any::<u32>(),
+            made_up in proptest::collection::vec(proptest::collection::vec(any_header_byte(), 0..60), 0..4),
+            real in any::<u32>().prop_filter("of the proxy's own network", |real| real >> 24 != 10),
             own_line in any::<bool>(),
         ) {
             let real = IpAddr::V4(real.into());
             let trusted = [Network::parse("10.0.0.0/8").unwrap()];
-            prop_assume!(!trusted[0].contains(real));
             let mut lines = made_up;
             let appended = real.to_string();
             match lines.last_mut() {
@@ -197,8 +201,7 @@ mod tests {
             }
             let bytes: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
             let sent = headers(&bytes);
-            // A proxy refuses bytes that no header may hold; then nothing arrives here at all.
-            prop_assume!(sent.get_all("x-forwarded-for").iter().count() == bytes.len());
+            prop_assert_eq!(sent.get_all("x-forwarded-for").iter().count(), bytes.len());
             prop_assert_eq!(client_ip(ip("192.0.2.7"), &sent, &trusted), ip("192.0.2.7"));
             prop_assert_eq!(client_ip(ip("10.0.0.1"), &sent, &trusted), real);
         }

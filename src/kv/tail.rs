@@ -79,8 +79,8 @@ mod tests {
         db.commit(&batch, Sync::Yes).unwrap();
     }
 
-    fn count(db: &Db) -> u8 {
-        (0..=255).take_while(|number| db.get(Family::nth(0), &[*number]).unwrap().is_some()).count() as u8
+    fn count(db: &Db) -> usize {
+        (0..=255).take_while(|number| db.get(Family::nth(0), &[*number]).unwrap().is_some()).count()
     }
 
     /// Every sector of the last record is lost once, with the later ones there: it is cut. The same damage one record earlier refuses.

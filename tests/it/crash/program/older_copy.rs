@@ -13,7 +13,7 @@ async fn pay(desk: &mut Desk, hearth: &Hearth, payments: u64) {
     let mut client = desk.client(hearth).await;
     let from = desk.requests.len();
     (0..payments).for_each(|_| drop(desk.add(Kind::of(desk.requests.len() as u64))));
-    desk.send(&mut client, &desk.requests[from..].to_vec()).await;
+    desk.send(&mut client, &desk.requests[from..]).await;
     desk.hear_all(&mut client).await;
 }
 

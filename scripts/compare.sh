@@ -44,9 +44,12 @@ for ((round = 1; round <= rounds; round++)); do
             url="${address%%,*}" pid=()
             [ "$url" = "$address" ] || pid=(--server-pid "${address##*,}")
             file="$out/$number-${name//[^A-Za-z0-9._-]/_}-$round.json"
+            # Queries ask for what `fill` stored with its own seed.
+            seed=(--seed "$round")
+            [ "${workload[0]}" = query ] && seed=()
             printf '== round %d of %d: %s: %s\n' "$round" "$rounds" "$name" "${workload[*]}" >&2
             # A relay that cannot do a workload does not keep the others from being measured.
-            if "$hearth" bench "${workload[@]}" --url "$url" "${pid[@]}" --label "$name" --seed "$round" --repeats 1 --out "$file" >/dev/null </dev/null; then
+            if "$hearth" bench "${workload[@]}" --url "$url" "${pid[@]}" --label "$name" "${seed[@]}" --repeats 1 --out "$file" >/dev/null </dev/null; then
                 files+=("$file")
             fi
         done

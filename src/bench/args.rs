@@ -13,9 +13,9 @@ pub struct Target {
     /// PEM file of the authorities to trust for wss://, instead of the public ones
     #[arg(long)]
     pub ca: Option<PathBuf>,
-    /// Process id of the relay, to report its CPU time, memory and disk writes
-    #[arg(long)]
-    pub server_pid: Option<u32>,
+    /// Process id of the relay, to report its CPU time, memory and disk writes; several where a wallet outside belongs to it
+    #[arg(long, value_delimiter = ',')]
+    pub server_pid: Vec<u32>,
     /// What is loaded, for the report: name, version, durability setting
     #[arg(long, default_value = "relay")]
     pub label: String,
@@ -129,6 +129,9 @@ pub struct Fill {
     /// When the newest of them was made, unix seconds; the others lie up to 30 days before
     #[arg(long, default_value_t = super::data::FILL_END_S)]
     pub until: u64,
+    /// Write the events into this file, one a line, instead of sending them: for a relay that has an import of its own
+    #[arg(long)]
+    pub lines: Option<PathBuf>,
 }
 
 /// `query`
@@ -248,6 +251,9 @@ pub struct Nwc {
     /// are several]. Each may have 900 of them open, so a round of N requests needs N / 900 payees
     #[arg(long)]
     pub payee: Vec<String>,
+    /// Neighbours' socket of an example wallet (examples/): invoices of another node, which hearth pays over the wallet behind it
+    #[arg(long, conflicts_with = "payee")]
+    pub neighbours: Option<PathBuf>,
     /// What is asked
     #[arg(long, value_enum, default_value_t = Method::GetBalance)]
     pub method: Method,
@@ -293,6 +299,23 @@ pub struct Outside {
     /// answers too are signed before
     #[arg(long)]
     pub sealed: bool,
+}
+
+/// `wallet-service`
+#[derive(Args, Clone, Debug)]
+pub struct WalletService {
+    /// Which relay it serves over; --threads says over how many sockets it does
+    #[command(flatten)]
+    pub target: Target,
+    /// Clients that it has accounts for
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// File that every invoice and payment is on, synced, before its answer goes out; one sync for all requests that came together
+    #[arg(long)]
+    pub journal: Option<PathBuf>,
+    /// Where it writes their connections, one a line, as soon as it answers: for --uri-file of `nwc`
+    #[arg(long)]
+    pub uri_file: PathBuf,
 }
 
 /// `mixed`
@@ -346,6 +369,8 @@ pub enum Workload {
     Nwc(Nwc),
     /// Wallet round trips to a wallet service outside, which answers over the relay as an ordinary client
     Outside(Outside),
+    /// Be a wallet service outside the relay (accounts in memory; nothing on disk but with --journal), until it is stopped: what `nwc` then measures
+    WalletService(WalletService),
     /// A mixture of everything, from a profile
     Mixed(Mixed),
     /// Put the JSON files of several runs into one table and one page: rounds of the same label become their median, other labels
@@ -364,6 +389,7 @@ impl Workload {
             Self::Idle(args) => Some(&args.target),
             Self::Nwc(args) => Some(&args.target),
             Self::Outside(args) => Some(&args.target),
+            Self::WalletService(args) => Some(&args.target),
             Self::Mixed(args) => Some(&args.target),
             Self::Report(_) => None,
         }

@@ -121,11 +121,11 @@ impl Cast {
 fn filter(args: &Fanout, world: &World, random: &mut Random, listener: usize, number: usize, receivers: &mut [u32]) -> String {
     match args.audience {
         Audience::Distinct if listener > 0 || number > 0 => {
-            format!(r#"{{"authors":["{:032x}{:032x}"],"kinds":[1],"limit":0}}"#, listener + 1, number + 1)
+            format!(r#"{{"authors":["{:032x}{:032x}"],"kinds":[1],"limit":1}}"#, listener + 1, number + 1)
         }
         Audience::All | Audience::Distinct => {
             receivers[0] += 1;
-            format!(r#"{{"authors":["{}"],"kinds":[1],"limit":0}}"#, world.pubkey(0))
+            format!(r#"{{"authors":["{}"],"kinds":[1],"limit":1}}"#, world.pubkey(0))
         }
         Audience::Zipf => {
             let mut follows = BTreeSet::new();
@@ -134,7 +134,7 @@ fn filter(args: &Fanout, world: &World, random: &mut Random, listener: usize, nu
             }
             follows.iter().for_each(|&author| receivers[author] += 1);
             let list: Vec<String> = follows.iter().map(|&author| format!("\"{}\"", world.pubkey(author))).collect();
-            format!(r#"{{"authors":[{}],"kinds":[1],"limit":0}}"#, list.join(","))
+            format!(r#"{{"authors":[{}],"kinds":[1],"limit":1}}"#, list.join(","))
         }
     }
 }
@@ -161,7 +161,7 @@ pub(super) async fn run(args: &Fanout) -> Result<Report, ClientError> {
     let (mut rounds, mut from) = (Vec::new(), 0);
     for repeat in 0..=repeats {
         let to = from + if repeat == 0 { warmup } else { args.events };
-        let meter = Meter::start(target.server_pid);
+        let meter = Meter::start(&target.server_pid);
         publish(&mut publisher, &board, &cast.events, from..to, args.window.max(1)).await?;
         let results = board.book.close();
         let mut round = meter.stop(results.tallies);

@@ -26,11 +26,11 @@ pub(super) async fn run(args: &Idle) -> Result<Report, ClientError> {
     allow_open_files(args.connections)?;
     let (mut rounds, mut notes) = (Vec::new(), Vec::new());
     for _ in 0..target.repeats.max(1) {
-        let before = target.server_pid.and_then(process::usage);
+        let before = process::usage_of(&target.server_pid);
         let (held, round) = open_all(args, &runner, &world).await?;
-        let opened = target.server_pid.and_then(process::usage);
+        let opened = process::usage_of(&target.server_pid);
         tokio::time::sleep(Duration::from_secs(args.hold)).await;
-        let after = target.server_pid.and_then(process::usage);
+        let after = process::usage_of(&target.server_pid);
         if let (Some(before), Some(opened), Some(after)) = (before, opened, after) {
             let grown = after.rss_bytes.saturating_sub(before.rss_bytes) / (held.len() as u64).max(1);
             let idle_cpu = after.cpu.saturating_sub(opened.cpu).as_secs_f64() * 100.0 / (args.hold.max(1) as f64);
@@ -67,7 +67,7 @@ async fn open_all(args: &Idle, runner: &Runner, world: &World) -> Result<(Vec<So
     let book = Arc::new(Book::new(1));
     let progress = Progress::new("connect");
     let watch = progress.watch(&book, args.connections as u64);
-    let meter = Meter::start(args.target.server_pid);
+    let meter = Meter::start(&args.target.server_pid);
     let opening = futures_util::stream::iter(0..args.connections).map(|index| {
         let book = book.clone();
         async move {

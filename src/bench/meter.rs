@@ -127,14 +127,14 @@ impl Round {
 pub(super) struct Meter {
     started: Instant,
     client_cpu: Duration,
-    server_pid: Option<u32>,
+    server_pids: Vec<u32>,
     server: Option<Usage>,
 }
 
 impl Meter {
-    pub(super) fn start(server_pid: Option<u32>) -> Self {
-        let server = server_pid.and_then(process::usage);
-        Self { started: Instant::now(), client_cpu: process::own_cpu(), server_pid, server }
+    pub(super) fn start(server_pids: &[u32]) -> Self {
+        let server = process::usage_of(server_pids);
+        Self { started: Instant::now(), client_cpu: process::own_cpu(), server_pids: server_pids.to_vec(), server }
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -143,7 +143,7 @@ impl Meter {
 
     pub(super) fn stop(self, tallies: Vec<Tally>) -> Round {
         let elapsed = self.started.elapsed();
-        let server = self.server.zip(self.server_pid.and_then(process::usage));
+        let server = self.server.zip(process::usage_of(&self.server_pids));
         let client_cpu = process::own_cpu().saturating_sub(self.client_cpu);
         Round { elapsed, tallies, client_cpu, server, lag: Latency::new(), timeline: Vec::new(), words: None }
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_meter_sees_its_own_process() {
-        let meter = Meter::start(Some(std::process::id()));
+        let meter = Meter::start(&[std::process::id()]);
         let mut spent = 0_u64;
         while meter.started().elapsed() < Duration::from_millis(60) {
             spent = spent.wrapping_mul(31).wrapping_add(1);

@@ -131,7 +131,7 @@ impl Play<'_> {
                 follows.insert(self.world.draw_author(&mut self.random));
             }
             let list: Vec<String> = follows.into_iter().map(|author| format!("\"{}\"", self.world.pubkey(author))).collect();
-            subscribe_all(socket, &[format!(r#"{{"authors":[{}],"kinds":[1,6],"limit":0}}"#, list.join(","))]).await?;
+            subscribe_all(socket, &[format!(r#"{{"authors":[{}],"kinds":[1,6],"limit":1}}"#, list.join(","))]).await?;
         }
         Ok(sockets)
     }

@@ -19,8 +19,10 @@ mod error;
 mod fanout;
 mod html;
 mod idle;
+mod ledger;
 mod meter;
 mod mixed;
+mod neighbours;
 mod nwc;
 mod outside;
 mod plot;
@@ -31,6 +33,7 @@ mod publish;
 mod query;
 mod report;
 mod runner;
+mod service;
 mod socket;
 mod timer;
 mod wallet;
@@ -67,6 +70,7 @@ pub async fn run_here(workload: &Workload) -> Result<Report, ClientError> {
         Workload::Idle(args) => idle::run(args).await,
         Workload::Nwc(args) => nwc::run(args).await,
         Workload::Outside(args) => outside::run(args).await,
+        Workload::WalletService(args) => service::run(args).await,
         Workload::Mixed(args) => mixed::run(args).await,
         Workload::Report(args) => Report::read(&args.files).map(Report::combined),
     }?;

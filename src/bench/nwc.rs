@@ -11,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::engine::{Op, Pace};
 use super::error::ClientError;
 use super::fanout::subscribe_all;
+use super::neighbours;
 use super::progress::Progress;
 use super::report::Report;
 use super::runner::{Runner, Share, moment, pace};
@@ -38,7 +39,10 @@ pub(super) async fn run(args: &Nwc) -> Result<Report, ClientError> {
         }
         progress.say("preparing");
         let invoices = match args.method {
-            Method::PayInvoice => invoices(&runner, &payees, count, args.amount_msat, clients.len()).await?,
+            Method::PayInvoice => match &args.neighbours {
+                Some(socket) => neighbours::invoices(socket, count, args.amount_msat).await?,
+                None => invoices(&runner, &payees, count, args.amount_msat, clients.len()).await?,
+            },
             Method::GetBalance | Method::MakeInvoice => Vec::new(),
         };
         let shares = shares(args, &clients, sockets, count, &invoices)?;
@@ -52,14 +56,18 @@ pub(super) async fn run(args: &Nwc) -> Result<Report, ClientError> {
     let mut report = Report::new(target);
     let loop_words = args.rate.map_or_else(|| format!("window {}", args.window.max(1)), |rate| format!("{rate:.0}/s open loop"));
     let name = format!("nwc {}, {} clients, {loop_words}", args.method.name(), clients.len());
-    report.add(name, &rounds, 0, note(clients.len(), parties.len()));
+    report.add(name, &rounds, 0, note(args, clients.len(), parties.len()));
     Ok(report)
 }
 
-/// Clients of one connection all listen for its answers, and so each gets the others' too.
-fn note(clients: usize, connections: usize) -> Option<String> {
-    (clients > connections)
-        .then(|| format!("{clients} clients share {connections} connections: every answer goes to all clients of its connection"))
+/// What must be known to read the row: clients of one connection all listen for its answers, and so each gets the others' too.
+fn note(args: &Nwc, clients: usize, connections: usize) -> Option<String> {
+    let shared = (clients > connections).then(|| {
+        format!("{clients} clients share {connections} connections: every answer goes to all clients of its connection")
+    });
+    let outside = args.neighbours.is_some().then(|| "the invoices are of another node".to_owned());
+    let words: Vec<String> = outside.into_iter().chain(shared).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn parties(args: &Nwc) -> Result<Vec<Party>, ClientError> {
@@ -77,7 +85,7 @@ fn parties(args: &Nwc) -> Result<Vec<Party>, ClientError> {
 
 /// Who makes the invoices of a round, and whether they may make as many as are needed.
 fn payees(args: &Nwc, parties: &[Party]) -> Result<Vec<Party>, ClientError> {
-    if args.method != Method::PayInvoice {
+    if args.method != Method::PayInvoice || args.neighbours.is_some() {
         return Ok(Vec::new());
     }
     let mut payees: Vec<Party> = args.payee.iter().map(|uri| Party::of_uri(uri)).collect::<Result<_, _>>()?;

@@ -68,7 +68,7 @@ impl Wallet {
     pub(super) async fn serve(&self, runner: &Runner, index: usize, ready: Ready) -> Result<Service, ClientError> {
         let mut opened = runner.open(index, 1).await?;
         let mut socket = opened.pop().ok_or(ClientError::Silent)?;
-        subscribe_all(&mut socket, &[format!(r##"{{"kinds":[{REQUEST}],"#p":["{}"],"limit":0}}"##, self.pubkey)]).await?;
+        subscribe_all(&mut socket, &[format!(r##"{{"kinds":[{REQUEST}],"#p":["{}"],"limit":1}}"##, self.pubkey)]).await?;
         let services = self.services.clone();
         Ok(Service(tokio::spawn(async move { answer_all(&mut socket, &services, &ready).await })))
     }

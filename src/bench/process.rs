@@ -28,6 +28,17 @@ pub(super) fn usage(pid: u32) -> Option<Usage> {
     })
 }
 
+/// Several processes as one; `None` without any, or if one of them is gone.
+pub(super) fn usage_of(pids: &[u32]) -> Option<Usage> {
+    let all: Option<Vec<Usage>> = pids.iter().map(|&pid| usage(pid)).collect();
+    all?.into_iter().reduce(|sum, one| Usage {
+        cpu: sum.cpu + one.cpu,
+        rss_bytes: sum.rss_bytes + one.rss_bytes,
+        peak_bytes: sum.peak_bytes + one.peak_bytes,
+        written_bytes: sum.written_bytes + one.written_bytes,
+    })
+}
+
 fn kilobytes(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kilobytes| kilobytes * 1_024)
@@ -53,4 +64,19 @@ fn cpu_clock(pid: u32) -> Option<Duration> {
 /// CPU time of this process.
 pub(super) fn own_cpu() -> Duration {
     usage(std::process::id()).map_or(Duration::ZERO, |usage| usage.cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_processes_are_summed_and_none_may_be_missing() {
+        let own = std::process::id();
+        let one = usage_of(&[own]).unwrap();
+        let twice = usage_of(&[own, own]).unwrap();
+        assert!(one.rss_bytes > 0 && twice.peak_bytes >= 2 * one.peak_bytes, "{one:?} {twice:?}");
+        assert!(twice.cpu >= one.cpu * 2);
+        assert!(usage_of(&[]).is_none() && usage_of(&[own, u32::MAX]).is_none());
+    }
 }

@@ -1,5 +1,8 @@
 //! Publishing: events signed before the clock starts, every OK awaited.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use super::args::{Fill, Publish};
@@ -73,17 +76,48 @@ async fn send(
 }
 
 pub(super) async fn fill(args: &Fill) -> Result<Report, ClientError> {
+    if let Some(path) = &args.lines {
+        write_lines(args, path)?;
+        return Ok(Report::new(&args.target));
+    }
     let runner = Runner::new(&args.target).await?;
-    let before = args.target.server_pid.and_then(super::process::usage);
+    let before = super::process::usage_of(&args.target.server_pid);
     let rounds = fill_with(&runner, &World::new(args.target.seed), args.events, args.until).await?;
-    let after = args.target.server_pid.and_then(super::process::usage);
+    let after = super::process::usage_of(&args.target.server_pid);
     let note = before.zip(after).map(|(before, after)| {
         let written = after.written_bytes.saturating_sub(before.written_bytes) / (args.events as u64).max(1);
-        format!("{written} bytes written to disk per event; server memory {}", bytes(after.rss_bytes))
+        format!("{written} bytes written to disk per event; server memory {}{}", bytes(after.rss_bytes), growth(&rounds))
     });
     let mut report = Report::new(&args.target);
     report.add(format!("fill, {} events, chunks of {FILL_CHUNK}", args.events), &rounds, 0, note);
     Ok(report)
+}
+
+/// How the cost of an event grew from the first chunks to the last, where there are enough of them.
+fn growth(rounds: &[Round]) -> String {
+    let part = rounds.len() / 10;
+    let cost = |rounds: &[Round]| {
+        let cpu = rounds.iter().filter_map(Round::server_cpu).sum::<Duration>();
+        cpu.as_secs_f64() * 1e6 / f64::from(u32::try_from(rounds.iter().map(Round::operations).sum::<u64>()).unwrap_or(u32::MAX))
+    };
+    if part == 0 {
+        return String::new();
+    }
+    let (first, last) = (cost(&rounds[..part]), cost(&rounds[rounds.len() - part..]));
+    format!("; server CPU per event {first:.1} us in the first tenth, {last:.1} us in the last")
+}
+
+/// The same events for a relay's own import.
+fn write_lines(args: &Fill, path: &Path) -> Result<(), ClientError> {
+    let world = World::new(args.target.seed);
+    let mut out = BufWriter::new(File::create(path).map_err(ClientError::Output)?);
+    for from in (0..args.events).step_by(FILL_CHUNK) {
+        let count = FILL_CHUNK.min(args.events - from);
+        for event in world.make_many(count, |world, index| world.stored(from + index, args.events, args.until).event.json) {
+            writeln!(out, "{event}").map_err(ClientError::Output)?;
+        }
+    }
+    out.flush().map_err(ClientError::Output)
 }
 
 /// Stores the events that queries ask for; those that are there already cost an OK each.

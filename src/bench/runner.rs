@@ -65,7 +65,7 @@ impl Runner {
         let count = shares.len();
         let last = shares.iter().flat_map(|share| &share.ops).map(|op| op.at).max().unwrap_or_default();
         let mut tasks = JoinSet::new();
-        let meter = Meter::start(self.target.server_pid);
+        let meter = Meter::start(&self.target.server_pid);
         let start = match pace {
             Pace::Closed { .. } => meter.started(),
             Pace::Open => meter.started() + LEAD,

@@ -52,7 +52,7 @@ impl Party {
 
     /// The filter of its answers.
     pub(super) fn answers(&self) -> String {
-        format!(r##"{{"kinds":[{RESPONSE}],"authors":["{}"],"#p":["{}"],"limit":0}}"##, self.peer, self.own.pubkey)
+        format!(r##"{{"kinds":[{RESPONSE}],"authors":["{}"],"#p":["{}"],"limit":1}}"##, self.peer, self.own.pubkey)
     }
 
     /// A request, encrypted and signed.

@@ -1,6 +1,7 @@
 //! What the owner of a database says about it: its families and a few sizes.
 
 use super::fault::Faults;
+use super::tail::LogEnd;
 
 /// Sizes of one database.
 #[derive(Clone, Debug)]
@@ -11,13 +12,16 @@ pub struct Config {
     pub wal_bytes_max: u64,
     /// Threads for flushes and compactions.
     pub background_jobs: i32,
+    /// How far the write-ahead log is known to be synced, by whoever remembers it elsewhere: a record that is damaged behind this
+    /// place was never acknowledged and is cut off. `None`: nobody knows, so that damage anywhere refuses to open.
+    pub synced: Option<LogEnd>,
     /// For tests: makes commits fail.
     pub faults: Faults,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, wal_bytes_max: 128 << 20, background_jobs: 2, faults: Faults::default() }
+        Self { cache_bytes: 64 << 20, wal_bytes_max: 128 << 20, background_jobs: 2, synced: None, faults: Faults::default() }
     }
 }
 

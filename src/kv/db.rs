@@ -14,10 +14,11 @@ use super::config::{Config, Family, FamilySpec, Sync};
 use super::cursor::{Cursor, Reach};
 use super::error::{Cause, CheckpointError, CommitError, OpenError, ReadError};
 use super::fault::Faults;
-use super::inspect::inspect;
+use super::inspect::{self, inspect};
 use super::options;
 use super::snapshot::Snapshot;
 use super::stats::{FamilyStats, Stats};
+use super::tail::{self, LogEnd};
 
 /// The file whose lock says that a process has the directory open. RocksDB has its own; this one can be asked without
 /// reading the words of an error.
@@ -52,7 +53,11 @@ impl Db {
     /// Opens (or makes) the database in a directory. Its families are named by their place in the list: [`Family::nth`].
     pub fn open(dir: &Path, families: &[FamilySpec], config: &Config) -> Result<Self, OpenError> {
         let lock = lock(dir)?;
-        inspect(dir).map_err(|damage| OpenError::Damaged { dir: dir.to_owned(), damage })?;
+        let damaged = |damage| OpenError::Damaged { dir: dir.to_owned(), damage };
+        if let Some(synced) = config.synced {
+            tail::cut(dir, synced).map_err(damaged)?;
+        }
+        inspect(dir).map_err(damaged)?;
         let refused = |error: rocksdb::Error| OpenError::Refused { dir: dir.to_owned(), source: error.into() };
         let options = options::database(config);
         let cache = options::cache(config);
@@ -60,7 +65,8 @@ impl Db {
         // RocksDB's own list of the families is not asked: it reads on for ever in a damaged MANIFEST.
         let rocks = DB::open_cf_descriptors(&options, dir, descriptors).map_err(|error| match foreign_family(&error) {
             Some(family) => OpenError::Foreign { dir: dir.to_owned(), family },
-            None => refused(error),
+            // RocksDB does not say where.
+            None => inspect::check_logs(dir).map_or_else(damaged, |()| refused(error)),
         })?;
         let names: Vec<_> = families.iter().map(|spec| spec.name).collect();
         let handles = handles(&rocks, &names)
@@ -104,6 +110,11 @@ impl Db {
     /// touched. Beyond the end of a run anything may come, in any order: the caller compares the first bytes.
     pub fn run_cursor(&self, family: Family, snapshot: Option<&Snapshot>) -> Result<Cursor, ReadError> {
         Cursor::new(&self.0, family, &Reach::Run, snapshot)
+    }
+
+    /// How far the write-ahead log is synced, asked right after a synced commit by whoever is the only writer. Number 0: not known.
+    pub fn log_end(&self) -> LogEnd {
+        tail::log_end(self.0.rocks.path())
     }
 
     /// Commits all changes or none. After one failure every later commit fails at once.

@@ -1,6 +1,6 @@
 //! What each operation can fail with. The words name the directory, because an operator reads them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use super::inspect::Damage;
 
@@ -31,8 +31,10 @@ pub enum OpenError {
     },
     /// Its files are damaged. Nothing was changed.
     #[error(
-        "{} is damaged: {damage}; nothing was changed. Keep a copy of the directory, look after the disk, and restore it from a backup",
-        .dir.display()
+        "{} is damaged: {damage}; nothing was changed. Keep a copy of the directory, look after the disk, and restore it from a \
+         backup{}",
+        .dir.display(),
+        way_out(.dir, .damage)
     )]
     Damaged {
         /// The directory.
@@ -41,13 +43,29 @@ pub enum OpenError {
         damage: Damage,
     },
     /// RocksDB refused it, damaged files included.
-    #[error("{} does not open: {source}", .dir.display())]
+    #[error(
+        "{} does not open: {source}. Keep a copy of the directory, look after the disk, and restore it from a backup",
+        .dir.display()
+    )]
     Refused {
         /// The directory.
         dir: PathBuf,
         /// What RocksDB said.
         source: Cause,
     },
+}
+
+/// What the owner can do who has no backup and knows that the power went. Only where nothing whole stands behind the damaged record: a
+/// commit is one record, and none begins before the one before it is synced.
+fn way_out(dir: &Path, damage: &Damage) -> String {
+    match damage {
+        Damage::Record { file, at, is_followed: false } => format!(
+            ". If the power went just before, this was being written then and nobody was told that it is safe: with the copy kept, \
+             `truncate -s {at} {}` gives it up",
+            dir.join(file).display()
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Why a read failed: a damaged block, a disk that does not answer.

@@ -40,6 +40,8 @@ pub enum Damage {
         file: String,
         /// Where the record begins.
         at: u64,
+        /// Something whole stands behind it, so that it is not just the last that was being written.
+        is_followed: bool,
     },
     /// The operating system does not let it be read.
     #[error("{file}: {source}")]
@@ -70,6 +72,17 @@ pub(super) fn inspect(dir: &Path) -> Result<(), Damage> {
     }
     walk(&path, Depth::Payload)?;
     logs.iter().filter(|path| path.extension().is_some_and(|end| end == "log")).try_for_each(|path| walk(path, Depth::End))
+}
+
+/// Reads a log from end to end, with every checksum.
+pub(super) fn check_log(path: &Path) -> Result<(), Damage> {
+    walk(path, Depth::Payload)
+}
+
+/// The same, of all logs of a directory.
+pub(super) fn check_logs(dir: &Path) -> Result<(), Damage> {
+    let logs = data_files(dir)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "log"));
+    logs.into_iter().try_for_each(|path| check_log(&path))
 }
 
 /// Write-ahead logs and tables.
@@ -114,13 +127,50 @@ fn walk(path: &Path, depth: Depth) -> Result<(), Damage> {
         match records(bytes, depth, &mut is_inside) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
-            Err(at) => return Err(Damage::Record { file: name, at: begin.saturating_add(at as u64) }),
+            Err(at) => {
+                let is_followed = begins_behind(&mut file, bytes, at).map_err(failed)?;
+                return Err(Damage::Record { file: name, at: begin.saturating_add(at as u64), is_followed });
+            }
         }
         if length < BLOCK_BYTES {
             return Ok(());
         }
         begin += BLOCK_BYTES as u64;
     }
+}
+
+/// Whether a record begins, and is whole, behind the damaged one at a place of this block; the file stands at the next block.
+fn begins_behind(file: &mut File, block: &[u8], at: usize) -> io::Result<bool> {
+    let skipped = block.get(at + 4..at + 6).and_then(|length| <[u8; 2]>::try_from(length).ok()).map(u16::from_le_bytes);
+    let behind = at + HEADER_BYTES + usize::from(skipped.unwrap_or_default());
+    if begins_whole(block.get(behind..).unwrap_or_default()) {
+        return Ok(true);
+    }
+    let mut next = vec![0; BLOCK_BYTES];
+    let mut length = block.len();
+    while length == BLOCK_BYTES {
+        length = fill(file, &mut next)?;
+        if begins_whole(next.get(..length).unwrap_or_default()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether among the whole records from here on one is the beginning of something.
+fn begins_whole(mut bytes: &[u8]) -> bool {
+    while let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) {
+        let [a, b, c, d, low, high, kind] = *header else { return false };
+        let Some((payload, behind)) = rest.split_at_checked(usize::from(u16::from_le_bytes([low, high]))) else { return false };
+        if !matches!(kind, 1..=4) || checksum(kind, payload) != u32::from_le_bytes([a, b, c, d]) {
+            return false;
+        }
+        if matches!(kind, 1 | 2) {
+            return true;
+        }
+        bytes = behind;
+    }
+    false
 }
 
 /// As much of a block as the file has.

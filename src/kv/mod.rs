@@ -23,6 +23,7 @@ mod inspect;
 mod options;
 mod snapshot;
 mod stats;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -34,3 +35,4 @@ pub use error::{CheckpointError, CommitError, Damage, OpenError, ReadError};
 pub use fault::Faults;
 pub use snapshot::Snapshot;
 pub use stats::{FamilyStats, Stats};
+pub use tail::LogEnd;

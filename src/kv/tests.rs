@@ -164,5 +164,9 @@ fn a_damaged_log_refuses_to_open_and_a_torn_tail_does_not() {
     let mut bytes = std::fs::read(&log).unwrap();
     bytes[written / 2] ^= 1;
     std::fs::write(&log, bytes).unwrap();
-    assert!(matches!(Db::open(&damaged, &FAMILIES, &Config::default()), Err(OpenError::Refused { .. })));
+    let refused = Db::open(&damaged, &FAMILIES, &Config::default()).err().unwrap();
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+    let words = refused.to_string();
+    assert!(words.contains(".log is damaged at byte"), "{words}");
+    assert!(!words.contains("truncate"), "what follows was acknowledged: {words}");
 }

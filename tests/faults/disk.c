@@ -27,18 +27,20 @@
 
 enum { FDS = 65536, PATH_BYTES = 4096 };
 enum action { NOTHING, KILL, FAIL, DELAY };
+enum call { A_SYNC, A_WRITE };
 /* Kinds of record; tests/it/crash/record.rs reads them. */
 enum kind { START = 1, OPEN, WRITE, TRUNCATE, SYNC, RENAME, UNLINK, MKDIR, RMDIR, LINK, SENT };
 
 struct control {
-    int32_t action;    /* enum action: what happens at the sync that is chosen */
-    int32_t after;     /* 0: in place of the sync, or before it; 1: after it */
-    int32_t countdown; /* which sync from now: 1 is the next */
+    int32_t action;    /* enum action: what happens at the call that is chosen */
+    int32_t after;     /* 0: in place of the call, or before it; 1: after it */
+    int32_t countdown; /* which call from now: 1 is the next */
     int32_t delay_ms;
     int64_t space;     /* bytes that still fit; negative: no bound */
     int32_t fired;     /* how often the action has happened */
     int32_t syncs;     /* how many syncs were counted */
     char only[64];     /* counts only files with this in their path; empty: all */
+    int32_t call;      /* enum call: what is counted */
 };
 
 static char root[PATH_BYTES];
@@ -255,7 +257,35 @@ static ssize_t fitting(const char *path, size_t bytes) {
     return (ssize_t)fits;
 }
 
+static void pause_ms(int ms) {
+    struct timespec left = {ms / 1000, (ms % 1000) * 1000000L};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {}
+}
+
+/* Which action is due at this call. */
+static enum action due(const char *path, enum call call) {
+    if (!counts(path)) return NOTHING;
+    if (call == A_SYNC) __atomic_fetch_add(&control->syncs, 1, __ATOMIC_ACQ_REL);
+    if (control->call != (int32_t)call || control->action == NOTHING || control->countdown <= 0) return NOTHING;
+    if (__atomic_sub_fetch(&control->countdown, 1, __ATOMIC_ACQ_REL) != 0) return NOTHING;
+    __atomic_fetch_add(&control->fired, 1, __ATOMIC_ACQ_REL);
+    return (enum action)control->action;
+}
+
+/* The action in front of a call or behind it; FAIL is the caller's to do. */
+static void strike(enum action action, int after) {
+    if (!control || control->after != after) return;
+    if (action == KILL) kill(getpid(), SIGKILL);
+    if (action == DELAY) pause_ms(control->delay_ms);
+}
+
 static ssize_t written(int fd, const char *path, const void *data, size_t bytes, off64_t offset, int at) {
+    enum action action = due(path, A_WRITE);
+    if (action == FAIL) {
+        errno = EIO;
+        return -1;
+    }
+    strike(action, 0);
     take_lock();
     ssize_t fits = fitting(path, bytes);
     ssize_t done = -1;
@@ -270,6 +300,7 @@ static ssize_t written(int fd, const char *path, const void *data, size_t bytes,
         if (done > 0) note(WRITE, files[fd], (uint64_t)offset, path, data, (size_t)done);
     }
     give_lock();
+    strike(action, 1);
     return done;
 }
 
@@ -326,38 +357,20 @@ ssize_t send(int fd, const void *data, size_t bytes, int flags) {
     return real_send(fd, data, bytes, flags);
 }
 
-static void pause_ms(int ms) {
-    struct timespec left = {ms / 1000, (ms % 1000) * 1000000L};
-    while (nanosleep(&left, &left) != 0 && errno == EINTR) {}
-}
-
-/* Which action is due at this sync. */
-static enum action due(const char *path) {
-    if (!counts(path)) return NOTHING;
-    __atomic_fetch_add(&control->syncs, 1, __ATOMIC_ACQ_REL);
-    if (control->action == NOTHING || control->countdown <= 0) return NOTHING;
-    if (__atomic_sub_fetch(&control->countdown, 1, __ATOMIC_ACQ_REL) != 0) return NOTHING;
-    __atomic_fetch_add(&control->fired, 1, __ATOMIC_ACQ_REL);
-    return (enum action)control->action;
-}
-
 static int synced(int fd, int (*real)(int)) {
     char *path = path_of(fd);
     if (!path) return real(fd);
-    enum action action = due(path);
-    int after = control ? control->after : 0;
+    enum action action = due(path, A_SYNC);
     if (action == FAIL) {
         errno = EIO;
         return -1;
     }
-    if (action == KILL && !after) kill(getpid(), SIGKILL);
-    if (action == DELAY && !after) pause_ms(control->delay_ms);
+    strike(action, 0);
     take_lock();
     int result = real(fd);
     if (result == 0) note(SYNC, files[fd], 0, path, NULL, 0);
     give_lock();
-    if (action == KILL && after) kill(getpid(), SIGKILL);
-    if (action == DELAY && after) pause_ms(control->delay_ms);
+    strike(action, 1);
     return result;
 }
 

@@ -186,6 +186,49 @@ async fn a_wallet_behind_a_uri_is_asked_and_its_errors_count() {
 }
 
 #[tokio::test]
+async fn a_wallet_service_outside_does_what_the_same_clients_ask() {
+    let stub = Stub::start(Behaviour::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let uris = folder.path().join("uris");
+    let journal = folder.path().join("journal");
+    let line = format!("bench wallet-service --connections 3 --threads 2 --uri-file {} --url {}", uris.display(), stub.url);
+    let line = format!("{line} --journal {}", journal.display());
+    let service = Line::try_parse_from(line.split(' ')).unwrap().workload;
+    let service = tokio::spawn(async move { run_here(&service).await });
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while !uris.exists() {
+            assert!(!service.is_finished(), "the service ended");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    for method in ["get_balance", "make_invoice", "pay_invoice"] {
+        let line = format!("nwc --uri-file {} --method {method} --requests 30 --clients 3 --check 1 --repeats 2", uris.display());
+        let report = bench(&stub, &line).await.unwrap();
+        assert_eq!((only(&report).operations, only(&report).failed), (60, 0), "{}", report.to_table());
+    }
+    // A warm-up of 3 and two repeats of 30: invoices made, then made and paid.
+    let kept = std::fs::read_to_string(&journal).unwrap();
+    let of = |method: &str| kept.lines().filter(|line| line.contains(&format!(r#""method":"{method}""#))).count();
+    assert_eq!((of("get_balance"), of("make_invoice"), of("pay_invoice")), (0, 126, 63));
+    service.abort();
+}
+
+#[tokio::test]
+async fn a_fill_into_a_file_is_the_fill_that_queries_ask_for() {
+    let stub = Stub::start(Behaviour::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    bench(&stub, &format!("fill --events 40 --lines {}", path.display())).await.unwrap();
+    assert_eq!(stub.events(), 0);
+    let written: Vec<String> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    bench(&stub, "fill --events 40 --repeats 1").await.unwrap();
+    assert_eq!((written.len(), stub.events()), (40, 40));
+    assert!(written.iter().all(|line| stub.has(line)));
+}
+
+#[tokio::test]
 async fn a_mixture_runs_on_schedule() {
     let stub = Stub::start(Behaviour::default()).await;
     let folder = tempfile::tempdir().unwrap();

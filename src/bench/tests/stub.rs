@@ -93,6 +93,12 @@ impl Stub {
         self.shared.events.lock().len()
     }
 
+    /// Whether this event is stored.
+    pub(super) fn has(&self, json: &str) -> bool {
+        let id = Draft::parse(json).unwrap().id;
+        self.shared.events.lock().iter().any(|event| event.id() == id)
+    }
+
     pub(super) fn most_in_flight(&self) -> usize {
         self.shared.most_in_flight.load(Ordering::Relaxed)
     }

@@ -257,6 +257,18 @@ pub type Ack = Box<dyn FnOnce() + Send>;
 /// Takes reports of incoming money, from any thread; never blocks.
 pub type Report = Box<dyn Fn(Incoming, Ack) + Send + Sync>;
 
+/// An order that the back end carried out at some time, as it tells it by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outgoing {
+    /// Names the payment.
+    pub hash: PaymentHash,
+    /// The attempt that came with the order; 0 where the back end does not keep it.
+    pub attempt: u64,
+}
+
+/// Takes reports of orders that were carried out, from any thread.
+pub type OutgoingReport = Box<dyn Fn(Outgoing, Ack) + Send + Sync>;
+
 /// A message signed with the node key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedMessage {
@@ -306,6 +318,12 @@ pub trait Backend: Send + Sync {
     /// settlement, hold and cancellation, also for those that happened while hearth was away, until it was acknowledged.
     /// Invoices of the node that hearth did not make may be reported; they are acknowledged and ignored.
     fn on_incoming(&self, report: Report) {
+        drop(report);
+    }
+
+    /// Tells the back end where to report orders that it carried out, also those of earlier lives. Called once, before anything else.
+    /// A back end that tells no such thing on its own ignores it.
+    fn on_outgoing(&self, report: OutgoingReport) {
         drop(report);
     }
 

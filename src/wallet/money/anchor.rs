@@ -3,11 +3,15 @@
 //!
 //! ```text
 //! three slots of 512 bytes; the valid one with the largest number counts (older files have two)
-//!   0   8  "hearthA1"
+//!   0   8  "hearthA2"
 //!   8   8  last sequence number (little endian)
 //!  16  32  its link
-//!  48  32  SHA-256 of the 48 bytes before
+//!  48   8  number of the database's log that holds it, 0: not known (little endian)
+//!  56   8  how far that log is synced (little endian)
+//!  64  32  SHA-256 of the 64 bytes before
 //! ```
+//!
+//! Older slots ("hearthA1") know nothing of the log: their checksum stands at 48.
 //!
 //! A mark is written after the commit of its batch and never before, so the anchor is never ahead of a whole journal. It is written
 //! at once, which is enough for a process that dies; a thread syncs it at most [`LAG`] later, so that no payment waits for the disk
@@ -28,6 +32,7 @@ use parking_lot::{Condvar, Mutex};
 use sha2::{Digest, Sha256};
 
 use super::layout::Link;
+use crate::kv::LogEnd;
 
 /// The file's name in the wallet's directory.
 pub(super) const FILE: &str = "ANCHOR";
@@ -37,11 +42,12 @@ const NEW_FILE: &str = "ANCHOR.new";
 const LAG: Duration = Duration::from_millis(100);
 /// Most records that the synced mark may be behind; more, and the next commit waits for the sync.
 pub(super) const LAG_RECORDS_MAX: u64 = 4_096;
-const MAGIC: &[u8; 8] = b"hearthA1";
+const MAGIC: &[u8; 8] = b"hearthA2";
+const MAGIC_WITHOUT_LOG: &[u8; 8] = b"hearthA1";
 const SLOT: usize = 512;
 const SLOT_BYTES: u64 = SLOT as u64;
 const SLOTS: u64 = 3;
-const USED: usize = 80;
+const USED: usize = 96;
 
 /// Where the journal ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +56,13 @@ pub(super) struct Mark {
     pub(super) seq: u64,
     /// Its link.
     pub(super) link: Link,
+}
+
+/// How far the database's log is known to be synced, before the database is opened. `None`: nobody knows.
+pub(super) fn synced_log(dir: &Path) -> Option<LogEnd> {
+    let file = File::open(dir.join(FILE)).ok()?;
+    let (best, _) = read(&file).ok()?;
+    best.map(|(_, log)| log).filter(|log| log.number > 0)
 }
 
 /// The open file and the thread that syncs it.
@@ -89,7 +102,8 @@ impl Anchor {
         let path = dir.join(FILE);
         match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => {
-                let (mark, slot) = read(&file)?;
+                let (best, slot) = read(&file)?;
+                let mark = best.map(|(mark, _)| mark);
                 if file.metadata()?.len() < SLOTS * SLOT_BYTES {
                     file.set_len(SLOTS * SLOT_BYTES)?;
                 }
@@ -97,7 +111,7 @@ impl Anchor {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
                 let mark = Mark { seq: 0, link: [0; 32] };
-                Ok((Some(Self::make(dir, mark)?), Some(mark)))
+                Ok((Some(Self::make(dir, mark, LogEnd::default())?), Some(mark)))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((None, None)),
             Err(error) => Err(error),
@@ -105,11 +119,11 @@ impl Anchor {
     }
 
     /// Makes the file anew, with this mark only, in place of whatever there is. Durable when it returns.
-    pub(super) fn make(dir: &Path, mark: Mark) -> io::Result<Self> {
+    pub(super) fn make(dir: &Path, mark: Mark, log: LogEnd) -> io::Result<Self> {
         let path = dir.join(NEW_FILE);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         file.set_len(SLOTS * SLOT_BYTES)?;
-        write_slot(&file, 0, mark)?;
+        write_slot(&file, 0, mark, log)?;
         file.sync_all()?;
         std::fs::rename(&path, dir.join(FILE))?;
         File::open(dir)?.sync_all()?;
@@ -133,11 +147,11 @@ impl Anchor {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Writes the mark of a batch that is committed. Waits for the disk only if the synced mark is too far behind.
-    pub(super) fn write(&self, mark: Mark) -> io::Result<()> {
+    /// Writes the mark of a batch that is committed, and how far the database's log is synced with it (number 0: not known). Waits for the disk only if the synced mark is too far behind.
+    pub(super) fn write(&self, mark: Mark, log: LogEnd) -> io::Result<()> {
         let mut slots = self.shared.slots.lock();
         slots.check()?;
-        write_slot(&self.shared.file, slots.next, mark)?;
+        write_slot(&self.shared.file, slots.next, mark, log)?;
         slots.seq = mark.seq;
         if !slots.is_dirty {
             slots.is_dirty = true;
@@ -216,45 +230,56 @@ impl Shared {
     }
 }
 
-fn write_slot(file: &File, slot: u64, mark: Mark) -> io::Result<()> {
+fn write_slot(file: &File, slot: u64, mark: Mark, log: LogEnd) -> io::Result<()> {
     let mut bytes = [0_u8; SLOT];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..16].copy_from_slice(&mark.seq.to_le_bytes());
     bytes[16..48].copy_from_slice(&mark.link);
-    let check = Sha256::digest(&bytes[..48]);
-    bytes[48..USED].copy_from_slice(&check);
+    bytes[48..56].copy_from_slice(&log.number.to_le_bytes());
+    bytes[56..64].copy_from_slice(&log.bytes.to_le_bytes());
+    let check = Sha256::digest(&bytes[..64]);
+    bytes[64..USED].copy_from_slice(&check);
     file.write_all_at(&bytes, slot * SLOT_BYTES)
 }
 
-/// The mark that counts, and its slot.
-fn read(file: &File) -> io::Result<(Option<Mark>, u64)> {
-    let mut best: Option<(Mark, u64)> = None;
+/// The mark that counts with its end of the log, and its slot.
+fn read(file: &File) -> io::Result<(Option<(Mark, LogEnd)>, u64)> {
+    let mut best: Option<((Mark, LogEnd), u64)> = None;
     for slot in 0..SLOTS {
-        if let Some(mark) = read_slot(file, slot)?
-            && best.is_none_or(|(best, _)| mark.seq > best.seq)
+        if let Some((mark, log)) = read_slot(file, slot)?
+            && best.is_none_or(|((best, _), _)| mark.seq > best.seq)
         {
-            best = Some((mark, slot));
+            best = Some(((mark, log), slot));
         }
     }
-    Ok((best.map(|(mark, _)| mark), best.map_or(0, |(_, slot)| slot)))
+    Ok((best.map(|(best, _)| best), best.map_or(0, |(_, slot)| slot)))
 }
 
-fn read_slot(file: &File, slot: u64) -> io::Result<Option<Mark>> {
+fn read_slot(file: &File, slot: u64) -> io::Result<Option<(Mark, LogEnd)>> {
     let mut bytes = [0_u8; USED];
     match file.read_exact_at(&mut bytes, slot * SLOT_BYTES) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     }
-    let check = Sha256::digest(&bytes[..48]);
-    if bytes[..8] != *MAGIC || bytes[48..] != check[..] {
+    let with_log = match &bytes[..8] {
+        magic if magic == MAGIC => true,
+        magic if magic == MAGIC_WITHOUT_LOG => false,
+        _ => return Ok(None),
+    };
+    let end = if with_log { 64 } else { 48 };
+    if Sha256::digest(&bytes[..end])[..] != bytes[end..end + 32] {
         return Ok(None);
     }
-    let mut seq = [0; 8];
-    seq.copy_from_slice(&bytes[8..16]);
+    let number = |at: usize| {
+        let mut number = [0; 8];
+        number.copy_from_slice(&bytes[at..at + 8]);
+        u64::from_le_bytes(number)
+    };
     let mut link = [0; 32];
     link.copy_from_slice(&bytes[16..48]);
-    Ok(Some(Mark { seq: u64::from_le_bytes(seq), link }))
+    let log = if with_log { LogEnd { number: number(48), bytes: number(56) } } else { LogEnd::default() };
+    Ok(Some((Mark { seq: number(8), link }, log)))
 }
 
 #[cfg(test)]
@@ -263,6 +288,10 @@ mod tests {
 
     fn mark(seq: u64) -> Mark {
         Mark { seq, link: [u8::try_from(seq % 251).unwrap(); 32] }
+    }
+
+    fn log(seq: u64) -> LogEnd {
+        LogEnd { number: 1 + seq / 50, bytes: seq * 100 }
     }
 
     fn reopened(dir: &Path) -> Option<Mark> {
@@ -277,7 +306,7 @@ mod tests {
         assert_eq!(found, Some(Mark { seq: 0, link: [0; 32] }));
         let anchor = anchor.unwrap();
         for seq in 1..=40 {
-            anchor.write(mark(seq)).unwrap();
+            anchor.write(mark(seq), log(seq)).unwrap();
             // A process that dies here leaves this to the next.
             assert_eq!(reopened(dir.path()), Some(mark(seq)));
             if seq % 7 == 0 {
@@ -293,7 +322,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let anchor = Anchor::open(dir.path(), true).unwrap().0.unwrap();
         for seq in 1..=60 {
-            anchor.write(mark(seq)).unwrap();
+            anchor.write(mark(seq), log(seq)).unwrap();
             if seq % 5 == 0 {
                 anchor.flush().unwrap();
             }
@@ -317,7 +346,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let anchor = Anchor::open(dir.path(), true).unwrap().0.unwrap();
         for seq in (0..10).map(|batch| batch * 3_000) {
-            anchor.write(mark(seq)).unwrap();
+            anchor.write(mark(seq), log(seq)).unwrap();
             assert!(seq - anchor.shared.slots.lock().durable_seq <= LAG_RECORDS_MAX);
         }
     }
@@ -327,13 +356,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         let file = OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
-        write_slot(&file, 0, mark(8)).unwrap();
-        write_slot(&file, 1, mark(7)).unwrap();
+        write_slot(&file, 0, mark(8), log(8)).unwrap();
+        write_slot(&file, 1, mark(7), log(7)).unwrap();
         let (anchor, found) = Anchor::open(dir.path(), false).unwrap();
         assert_eq!(found, Some(mark(8)));
         let anchor = anchor.unwrap();
         for seq in 9..20 {
-            anchor.write(mark(seq)).unwrap();
+            anchor.write(mark(seq), log(seq)).unwrap();
             anchor.flush().unwrap();
         }
         assert_eq!((reopened(dir.path()), std::fs::metadata(&path).unwrap().len()), (Some(mark(19)), 1_536));
@@ -343,18 +372,34 @@ mod tests {
     fn made_anew_it_forgets_larger_marks() {
         let dir = tempfile::tempdir().unwrap();
         let anchor = Anchor::open(dir.path(), true).unwrap().0.unwrap();
-        anchor.write(mark(90)).unwrap();
+        anchor.write(mark(90), log(90)).unwrap();
         drop(anchor);
-        let anchor = Anchor::make(dir.path(), mark(50)).unwrap();
+        let anchor = Anchor::make(dir.path(), mark(50), log(50)).unwrap();
         assert_eq!(reopened(dir.path()), Some(mark(50)));
-        anchor.write(mark(51)).unwrap();
+        anchor.write(mark(51), log(51)).unwrap();
         assert_eq!(reopened(dir.path()), Some(mark(51)));
+    }
+
+    #[test]
+    fn slots_of_older_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = [0_u8; SLOT];
+        bytes[..8].copy_from_slice(MAGIC_WITHOUT_LOG);
+        bytes[8..16].copy_from_slice(&77_u64.to_le_bytes());
+        bytes[16..48].copy_from_slice(&[5; 32]);
+        let check = Sha256::digest(&bytes[..48]);
+        bytes[48..80].copy_from_slice(&check);
+        std::fs::write(dir.path().join(FILE), bytes).unwrap();
+        assert_eq!(reopened(dir.path()), Some(Mark { seq: 77, link: [5; 32] }));
+        assert_eq!(synced_log(dir.path()), None);
+        Anchor::open(dir.path(), false).unwrap().0.unwrap().write(mark(78), log(78)).unwrap();
+        assert_eq!(synced_log(dir.path()), Some(log(78)));
     }
 
     #[test]
     fn flipped_bits_are_no_mark() {
         let dir = tempfile::tempdir().unwrap();
-        Anchor::open(dir.path(), true).unwrap().0.unwrap().write(mark(7)).unwrap();
+        Anchor::open(dir.path(), true).unwrap().0.unwrap().write(mark(7), log(7)).unwrap();
         let path = dir.path().join(FILE);
         let whole = std::fs::read(&path).unwrap();
         for at in 0..USED {

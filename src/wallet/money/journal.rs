@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::anchor::{Anchor, LAG_RECORDS_MAX, Mark};
+use super::anchor::{Anchor, LAG_RECORDS_MAX, Mark, synced_log};
 use super::index::{
     FAMILIES, HASHES, JOURNAL, LISTS, ListState, REQUESTS, Scope, list_end, list_key, list_prefix, read_list_value,
 };
@@ -132,7 +132,8 @@ impl Journal {
         state: &mut State,
         each: &mut dyn FnMut(&Entry),
     ) -> Result<Found, JournalError> {
-        let db = Db::open(dir, &FAMILIES, config)?;
+        let config = kv::Config { synced: synced_log(dir), ..config.clone() };
+        let db = Db::open(dir, &FAMILIES, &config)?;
         let (mark, damage, is_new) = replay(&db, node, state, each)?;
         let anchor_error = |source| JournalError::Anchor { path: dir.join(super::anchor::FILE), source };
         let (anchor, anchored) = Anchor::open(dir, is_new).map_err(anchor_error)?;
@@ -176,7 +177,7 @@ impl Journal {
     /// Brings an anchor that is behind up to date, after the journal was found whole.
     pub(super) fn anchor_now(&mut self) -> Result<(), WriteError> {
         let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
-        anchor.write(self.mark)?;
+        anchor.write(self.mark, self.shelf.0.log_end())?;
         Ok(anchor.flush()?)
     }
 
@@ -249,12 +250,12 @@ impl Pages for Journal {
     fn commit(&mut self) -> Result<(), WriteError> {
         if self.is_anew {
             self.shelf.0.commit(&self.batch, Sync::Yes)?;
-            self.anchor = Some(Anchor::make(&self.dir, self.mark)?);
+            self.anchor = Some(Anchor::make(&self.dir, self.mark, self.shelf.0.log_end())?);
             self.is_anew = false;
         } else {
             let anchor = self.anchor.as_ref().ok_or(WriteError::Closed)?;
             self.shelf.0.commit(&self.batch, Sync::Yes)?;
-            anchor.write(self.mark)?;
+            anchor.write(self.mark, self.shelf.0.log_end())?;
         }
         self.forget_batch();
         Ok(())

@@ -1,5 +1,5 @@
 //! The disk of a process under test: a small C library (`tests/faults/disk.c`), preloaded into it, that fails, delays or ends the
-//! process at a chosen sync, has no room, or remembers everything that was asked of it.
+//! process at a chosen sync or write, has no room, or remembers everything that was asked of it.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -44,6 +44,7 @@ const SPACE: u64 = 16;
 const FIRED: u64 = 24;
 const ONLY: u64 = 32;
 const ONLY_BYTES: usize = 64;
+const CALL: u64 = 96;
 const CONTROL_BYTES: usize = 4_096;
 
 impl Disk {
@@ -98,12 +99,22 @@ impl Control {
 
     /// From now on: something happens at the `nth` sync (from 1) of a file or directory with `only` in its path.
     pub fn arm(&self, fault: Fault, when: When, nth: i32, only: &str) {
+        self.arm_call(0, fault, when, nth, only);
+    }
+
+    /// The same, at the `nth` write to such a file.
+    pub fn arm_write(&self, fault: Fault, when: When, nth: i32, only: &str) {
+        self.arm_call(1, fault, when, nth, only);
+    }
+
+    fn arm_call(&self, call: i32, fault: Fault, when: When, nth: i32, only: &str) {
         let (action, delay) = match fault {
             Fault::Kill => (1, 0),
             Fault::Fail => (2, 0),
             Fault::Delay { ms } => (3, ms),
         };
         self.put(COUNTDOWN, 0);
+        self.put(CALL, call);
         self.put(ACTION, action);
         self.put(AFTER, i32::from(when == When::After));
         self.put(DELAY, delay);

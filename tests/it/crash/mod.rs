@@ -7,6 +7,7 @@ mod failing_disk;
 mod incidents;
 mod payments;
 mod power_loss;
+mod program;
 mod publishes;
 mod record;
 mod safe_mode;

@@ -1,7 +1,7 @@
 //! What a disk remembered, and what of it may be left after the power went: each file has what was synced and, of what was written
 //! since, a beginning that ends at some sector; each directory has the entries that were there when it was synced and a beginning
-//! of the later changes. Files and directories lose independently of each other. (That a disk keeps a later sector of one file
-//! and not an earlier one is not modelled: the file systems in use write a file's pages as they are when they are written.)
+//! of the later changes. Files and directories lose independently of each other. A harsher disk keeps any of the sectors that were not
+//! synced, later ones without earlier ones (`Loss::Sectors`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -115,6 +115,8 @@ pub enum Loss {
     Everything,
     /// Nothing: as after `kill -9`.
     Nothing,
+    /// Of each file any sectors of what was written, in any order; of each directory the changes up to some moment.
+    Sectors,
     /// Of each file the writes up to some moment, the last one cut at a sector; of each directory the changes up to some moment.
     Tail,
 }
@@ -232,6 +234,11 @@ impl Ground {
 impl FileState {
     fn left(&self, loss: Loss, random: &mut impl Rng) -> Vec<u8> {
         let mut bytes = self.synced.clone();
+        if loss == Loss::Sectors {
+            let kept = [0.1, 0.5, 0.9][random.random_range(0..3)];
+            self.since.iter().for_each(|change| scattered(&mut bytes, change, kept, random));
+            return bytes;
+        }
         let upto = random.random_range(0..=self.since.len());
         for (at, change) in self.since.iter().enumerate() {
             let part = match loss {
@@ -239,7 +246,7 @@ impl FileState {
                 Loss::Nothing => Part::Whole,
                 Loss::Tail if at < upto => Part::Whole,
                 Loss::Tail if at == upto => Part::Head,
-                Loss::Tail => break,
+                Loss::Tail | Loss::Sectors => break,
             };
             match (change, part) {
                 (Change::Truncate(_), Part::Head) => {}
@@ -259,7 +266,7 @@ impl DirectoryState {
             let is_there = match loss {
                 Loss::Everything => false,
                 Loss::Nothing => true,
-                Loss::Tail => at < upto,
+                Loss::Tail | Loss::Sectors => at < upto,
             };
             if is_there {
                 enter(&mut entries, change);
@@ -282,6 +289,24 @@ fn torn(bytes: &mut Vec<u8>, offset: usize, data: &[u8], random: &mut impl Rng) 
     let end = (random.random_range(first..=last) * SECTOR).min(offset + data.len());
     if end > offset {
         apply(bytes, &Change::Write { offset, data: data[..end - offset].to_vec() });
+    }
+}
+
+/// A change of which each sector arrived by chance; what lies before one that did, and was not there, is zero.
+fn scattered(bytes: &mut Vec<u8>, change: &Change, kept: f64, random: &mut impl Rng) {
+    let Change::Write { offset, data } = change else {
+        if random.random_bool(kept) {
+            apply(bytes, change);
+        }
+        return;
+    };
+    let mut at = *offset;
+    while at < offset + data.len() {
+        let end = ((at / SECTOR + 1) * SECTOR).min(offset + data.len());
+        if random.random_bool(kept) {
+            apply(bytes, &Change::Write { offset: at, data: data[at - offset..end - offset].to_vec() });
+        }
+        at = end;
     }
 }
 

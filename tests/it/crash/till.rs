@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use hearth::base::hex32::Hex32;
 use hearth::wallet::money::types::{Preimage, Selector};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
 use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use secp256k1::{SECP256K1, SecretKey};
 use sha2::{Digest, Sha256};
@@ -27,6 +29,8 @@ use crate::support::{PATIENCE, now_s};
 pub const AMOUNT_MSAT: u64 = 5_000;
 /// What the node takes for it.
 pub const FEE_MSAT: u64 = 7;
+/// The wallet seed of every till.
+const WALLET_SEED: [u8; 32] = [9; 32];
 /// What the account starts with.
 pub const FUNDED_MSAT: u64 = 1_000_000_000;
 
@@ -37,12 +41,14 @@ pub enum Kind {
     Bolt11,
     /// An invoice without one.
     Amountless,
-    /// No invoice.
+    /// No invoice, a preimage of the client's.
     Keysend,
+    /// Neither; the preimage follows from the request.
+    BareKeysend,
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::Bolt11, Self::Amountless, Self::Keysend];
+    pub const ALL: [Self; 4] = [Self::Bolt11, Self::Amountless, Self::Keysend, Self::BareKeysend];
 
     /// All of them, in turn.
     pub fn of(number: u64) -> Self {
@@ -54,6 +60,7 @@ impl Kind {
             Self::Bolt11 => "bolt11",
             Self::Amountless => "amountless",
             Self::Keysend => "keysend",
+            Self::BareKeysend => "bare-keysend",
         }
     }
 
@@ -316,8 +323,20 @@ pub fn request_id(number: u64) -> Hex32 {
     Hex32(digest(&format!("request {number}")))
 }
 
-fn preimage(number: u64) -> Preimage {
+/// The preimage of a request, unless hearth chooses it.
+pub fn preimage(number: u64) -> Preimage {
     Preimage(digest(&format!("preimage {number}")))
+}
+
+/// The preimage that hearth chooses for a request without one: for ever the same, since a repeat after any restart must have the
+/// same payment hash. Computed here anew, from the wallet seed of every till.
+fn bare_preimage(number: u64) -> Preimage {
+    let mut secret = [0; 32];
+    Hkdf::<Sha256>::new(None, &WALLET_SEED).expand(b"hearth keysend preimages", &mut secret).unwrap();
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&secret).unwrap();
+    mac.update(&request_id(number).0);
+    mac.update(&0_u16.to_be_bytes());
+    Preimage(mac.finalize().into_bytes().into())
 }
 
 /// An invoice of somebody else, for the payment of that request.
@@ -335,14 +354,20 @@ pub fn invoice(number: u64, kind: Kind) -> String {
     builder.build_signed(|hash| SECP256K1.sign_ecdsa_recoverable(hash, &secret)).unwrap().to_string()
 }
 
+/// The node that is paid without an invoice.
+pub fn payee() -> String {
+    SecretKey::from_slice(&digest("payee")).unwrap().public_key(SECP256K1).to_string()
+}
+
 /// A moment, for bounds.
 pub fn later(wait: Duration) -> Instant {
     Instant::now() + wait
 }
 
-/// How a payment is looked up.
+/// How the payment of a request is looked up, of the kind that is its turn.
 pub fn selector(number: u64) -> Selector {
-    Selector::Hash(preimage(number).hash())
+    let preimage = if Kind::of(number) == Kind::BareKeysend { bare_preimage(number) } else { preimage(number) };
+    Selector::Hash(preimage.hash())
 }
 
 /// An id from its hex digits.

@@ -249,6 +249,7 @@ fn twenty_crashes_during_recovery_converge() {
 #[test]
 fn sixty_random_kills_lose_and_double_nothing() {
     const KILLS: u64 = 60;
+    const OPEN_MAX: u64 = 28;
     let (seed, mut random) = super::disk::random(20_261_125);
     let mut till = Till::new();
     let mut answers = Answers::default();
@@ -263,7 +264,10 @@ fn sixty_random_kills_lose_and_double_nothing() {
             command.env("TILL_LATENCY_MS", "30");
         });
         if first == Some(Said::Ready) {
-            asked += 4;
+            // A connection may have 32 payments under way; more are refused, and a refusal is no answer.
+            if asked - (answers.0.len() as u64) < OPEN_MAX {
+                asked += 4;
+            }
             for number in 0..asked {
                 if !answers.0.contains_key(&number) || number % 16 == kill % 16 {
                     till.pay(number, Kind::of(number));

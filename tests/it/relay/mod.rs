@@ -14,3 +14,4 @@ mod nip47;
 mod nip70;
 mod nostr_sdk;
 mod queries_oracle;
+mod sockets;

@@ -28,6 +28,7 @@ pub struct Hearth {
     child: Option<Child>,
     stdout: Option<Receiver<String>>,
     log: Arc<Mutex<Vec<String>>>,
+    logging: Option<thread::JoinHandle<()>>,
     address: String,
     admin: String,
     environment: Vec<(&'static str, PathBuf)>,
@@ -56,11 +57,18 @@ impl Hearth {
         let dir = tempfile::Builder::new().prefix("hearth-it-").tempdir().unwrap();
         std::fs::write(dir.path().join("config.toml"), config).unwrap();
         let (address, admin) = (String::new(), String::new());
-        Self { dir, child: None, stdout: None, log: Arc::default(), address, admin, environment: Vec::new() }
+        Self { dir, child: None, stdout: None, log: Arc::default(), logging: None, address, admin, environment: Vec::new() }
     }
 
     /// Starts the server and waits for its line.
     pub fn launch(&mut self) {
+        if let Err(status) = self.try_launch() {
+            panic!("ended before it was ready: {status}; log:\n{}", self.log());
+        }
+    }
+
+    /// Starts a server that may end before it is ready: then, how.
+    pub fn try_launch(&mut self) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it runs already");
         let mut child = self.serve_command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (to_test, from_server) = sync_channel(64);
@@ -68,15 +76,16 @@ impl Hearth {
         thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(to_test.send(line))));
         let stderr = child.stderr.take().unwrap();
         let log = Arc::clone(&self.log);
-        thread::spawn(move || keep_log(stderr, &log));
+        self.logging = Some(thread::spawn(move || keep_log(stderr, &log)));
         self.child = Some(child);
         let line = match from_server.recv_timeout(PATIENCE) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("no ready line in {PATIENCE:?}; log:\n{}", self.log()),
-            Err(RecvTimeoutError::Disconnected) => panic!("ended before it was ready: {}; log:\n{}", self.wait(), self.log()),
+            Err(RecvTimeoutError::Disconnected) => return Err(self.wait()),
         };
         self.stdout = Some(from_server);
         (self.address, self.admin) = parse_ready(&line);
+        Ok(())
     }
 
     /// Servers that are started from now on have these variables too.
@@ -186,9 +195,13 @@ impl Hearth {
         assert_eq!(result, 0);
     }
 
-    /// Waits for its end.
+    /// Waits for its end; its last words are in the log then.
     pub fn wait(&mut self) -> ExitStatus {
-        wait_for(&mut self.child.take().unwrap(), "serve")
+        let status = wait_for(&mut self.child.take().unwrap(), "serve");
+        if let Some(logging) = self.logging.take() {
+            logging.join().unwrap();
+        }
+        status
     }
 
     /// SIGTERM and the ordered end.

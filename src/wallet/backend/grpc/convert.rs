@@ -4,7 +4,7 @@
 use super::super::bolt11::{self, Decoded};
 use super::super::{
     BackendError, Capabilities, Incoming, IncomingState, Info, LookupOrder, LookupResult, MadeInvoice, Network, NewHoldInvoice,
-    NewInvoice, SendOrder, SendResult, SendTarget,
+    NewInvoice, Outgoing, SendOrder, SendResult, SendTarget,
 };
 use super::memory::Peer;
 use crate::base::amount::Msat;
@@ -171,6 +171,12 @@ pub(super) fn incoming(event: &pb::Incoming) -> Option<Incoming> {
         pb::IncomingState::Unspecified => return None,
     };
     Some(Incoming { hash, amount, state })
+}
+
+/// Which order an event is about.
+pub(super) fn outgoing(event: &pb::Outgoing) -> Option<Outgoing> {
+    let attempt = event.reply.as_ref().map_or(0, |reply| reply.attempt);
+    Some(Outgoing { hash: hash(&event.payment_hash)?, attempt })
 }
 
 pub(super) fn hash(bytes: &[u8]) -> Option<PaymentHash> {

@@ -17,7 +17,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use super::super::Report;
+use super::super::{OutgoingReport, Report};
 use super::address::read_token;
 use super::memory::{CURSOR_BYTES_MAX, Memory, Peer};
 use super::reports::Reports;
@@ -72,6 +72,7 @@ pub(super) struct Link {
     cursor: Mutex<String>,
     reports: Arc<Reports>,
     report: OnceCell<Report>,
+    outgoing: OnceCell<OutgoingReport>,
     stop: CancellationToken,
 }
 
@@ -89,6 +90,7 @@ impl Link {
             cursor,
             reports: Arc::default(),
             report: OnceCell::new(),
+            outgoing: OnceCell::new(),
             stop: CancellationToken::new(),
         })
     }
@@ -118,6 +120,12 @@ impl Link {
     pub(super) fn set_report(&self, report: Report) {
         // It is set once, before anything else.
         let _ = self.report.set(report);
+    }
+
+    /// Where orders go that were carried out.
+    pub(super) fn set_outgoing(&self, report: OutgoingReport) {
+        // It is set once, before the other one.
+        let _ = self.outgoing.set(report);
     }
 
     pub(super) fn stop(&self) {
@@ -287,7 +295,10 @@ impl Link {
             Some(pb::event::What::Outgoing(event)) => {
                 self.money_moved();
                 self.waiting.outcome(&event);
-                ack();
+                match (self.outgoing.get(), convert::outgoing(&event)) {
+                    (Some(report), Some(outgoing)) => report(outgoing, ack),
+                    _ => ack(),
+                }
             }
             None => ack(),
         }

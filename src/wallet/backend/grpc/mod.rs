@@ -25,7 +25,7 @@ use tonic::{Response, Status};
 
 use super::{
     Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, NewHoldInvoice, NewInvoice,
-    Report, SendOrder, SendResult, SignedMessage,
+    OutgoingReport, Report, SendOrder, SendResult, SignedMessage,
 };
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
@@ -243,6 +243,10 @@ impl Backend for Grpc {
 
     fn on_incoming(&self, report: Report) {
         self.link.set_report(report);
+    }
+
+    fn on_outgoing(&self, report: OutgoingReport) {
+        self.link.set_outgoing(report);
     }
 
     fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {

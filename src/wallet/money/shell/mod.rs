@@ -1,5 +1,6 @@
 //! The shell around the payment core: one thread that owns all money state, and what others may do to reach it.
 
+mod aside;
 mod callers;
 mod effects;
 mod floor;
@@ -34,7 +35,7 @@ use crate::kv;
 use crate::protocol::event::Event;
 use crate::wallet::backend::bolt11::{Decoded, decode};
 use crate::wallet::backend::{
-    Ack, Backend, BackendError, Capabilities, Incoming, Info, LookupResult, MadeInvoice, SendResult, SignedMessage,
+    Ack, Backend, BackendError, Capabilities, Incoming, Info, LookupResult, MadeInvoice, Outgoing, SendResult, SignedMessage,
 };
 use read::Eyes;
 use view::View;
@@ -90,6 +91,8 @@ enum Message {
     Looked(PaymentHash, u64, u64, LookupResult),
     InvoiceMade(RequestKey, Result<MadeInvoice, String>),
     Incoming(Incoming, Ack),
+    /// The back end has carried out an order that the journal does not know.
+    Stray(Outgoing, Ack),
     Close,
 }
 
@@ -216,7 +219,7 @@ impl Room {
     pub(super) fn stored_answer(&self, key: &RequestKey) -> Result<Option<KnownAnswer>, RowsError> {
         Ok(match rows::request(&self.shelf, key)? {
             Some(RequestRow::Paying) => Some(KnownAnswer::Pending),
-            Some(RequestRow::Answered(_, event)) => Event::from_bytes(event.into()).map(KnownAnswer::Answered),
+            Some(RequestRow::Answered(_, event)) => Event::from_bytes(&event).map(KnownAnswer::Answered),
             Some(RequestRow::Invoice(_)) | None => None,
         })
     }

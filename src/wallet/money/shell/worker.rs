@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
@@ -23,6 +22,7 @@ use super::super::turn::{Pages, answers, turn};
 use super::super::types::{
     AnswerSigner, ErrorCode, On, Outcome, PayOrder, PayReply, PayTarget, Preimage, Refusal, RequestKey, RequestRef,
 };
+use super::aside::Aside;
 use super::callers::Caller;
 use super::effects::{remember_answer, remember_pending};
 use super::floor::Floor;
@@ -58,8 +58,10 @@ pub(super) struct Worker {
     pub(super) on_fatal: Box<dyn Fn(&str) + Send + Sync>,
     ticked: Instant,
     floor: Floor,
-    /// What was wrong with the journal when it was read.
-    damage: Option<Damage>,
+    /// What is wrong with the journal.
+    pub(super) damage: Option<Damage>,
+    /// What waits until the wallet has left safe mode.
+    pub(super) aside: Vec<Aside>,
     clock_watch: ClockWatch,
     /// What the core has not heard of the clock yet.
     clock_word: Option<ClockWord>,
@@ -107,6 +109,7 @@ impl Worker {
             ticked: Instant::now(),
             floor,
             damage,
+            aside: Vec::new(),
             clock_watch,
             clock_word,
         };
@@ -150,6 +153,7 @@ impl Worker {
             // Fails only when the room is closed: then the back end reports again at the next start.
             let _ = queue.send(Message::Incoming(incoming, ack));
         }));
+        self.hear_of_strays();
         if self.state.halted.is_some() {
             return Ok(());
         }
@@ -198,9 +202,10 @@ impl Worker {
         let mut next = Some(first);
         let mut is_closing = false;
         while let Some(message) = next {
-            match self.input(message) {
-                Some(input) => inputs.push(input),
-                None => {
+            match self.set_aside(message).map(|message| self.input(message)) {
+                None => {}
+                Some(Some(input)) => inputs.push(input),
+                Some(None) => {
                     is_closing = true;
                     break;
                 }
@@ -229,6 +234,8 @@ impl Worker {
             Message::InvoiceMade(key, made) => Input::InvoiceMade { key, made },
             Message::Incoming(incoming, ack) => Input::Incoming { incoming, token: self.token(Caller::Report(ack)) },
             Message::HoldTold(hash, word, result) => Input::HoldTold { hash, word, result },
+            // Set aside before it comes here.
+            Message::Stray(..) => Input::Tick,
             Message::Close => return None,
         })
     }
@@ -306,7 +313,9 @@ impl Worker {
         if is_tick {
             self.shared.view.show_open(&self.state);
         }
-        self.perform(after);
+        let (signer, mut after) = (Arc::clone(&self.signer), Some(after));
+        signer.together(&mut || after.take().into_iter().for_each(|after| self.perform(after)));
+        self.take_up_again();
         true
     }
 
@@ -354,7 +363,7 @@ impl Worker {
     }
 }
 
-fn safe_mode(damage: &Damage) -> String {
+pub(super) fn safe_mode(damage: &Damage) -> String {
     let what = if damage.is_broken {
         "put back a whole copy of it"
     } else {
@@ -384,7 +393,7 @@ fn secret(seed: &Secret<[u8; 32]>, label: &[u8]) -> Secret<[u8; 32]> {
 fn remember(shared: &Shared, entry: &Entry) {
     remember_pending(shared, entry);
     for answered in answers(&entry.record) {
-        if let Some(event) = Event::from_bytes(Bytes::copy_from_slice(&answered.event)) {
+        if let Some(event) = Event::from_bytes(&answered.event) {
             remember_answer(shared, &answered.request, &event);
         }
     }

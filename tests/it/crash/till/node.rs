@@ -17,10 +17,11 @@ use hearth::wallet::backend::embedded::{self, Embedded};
 use hearth::wallet::backend::{
     Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, NewInvoice, SendOrder, SendResult,
 };
+use hearth::wallet::money::types::Preimage;
 
 use super::super::disk::{Control, Fault, When};
 use super::room::say;
-use super::{FEE_MSAT, Point, Said, preimage};
+use super::{FEE_MSAT, Point, Said, bare_preimage, preimage};
 
 /// Requests that the node knows the preimages of.
 pub(super) const REQUESTS_MAX: u64 = 2_000;
@@ -76,7 +77,8 @@ fn strike_dead() {
 /// A node that pays everything, keeps its own books in a file, refuses a second payment of one hash, and never forgets.
 pub(super) struct Node {
     embedded: Embedded,
-    numbers: HashMap<PaymentHash, u64>,
+    /// Every payment that may come, with its number and its preimage.
+    payments: HashMap<PaymentHash, (u64, Preimage)>,
     book: PathBuf,
     strike: Option<Strike>,
     /// Milliseconds that a payment takes at most.
@@ -86,8 +88,9 @@ pub(super) struct Node {
 impl Node {
     /// One with its books in this file.
     pub(super) fn new(book: PathBuf, strike: Option<Strike>, latency_ms: u64) -> Self {
-        let numbers = (0..REQUESTS_MAX).map(|number| (preimage(number).hash(), number)).collect();
-        Self { embedded: embedded(), numbers, book, strike, latency_ms }
+        let both = |number| [preimage(number), bare_preimage(number)].map(|preimage| (preimage.hash(), (number, preimage)));
+        let payments = (0..REQUESTS_MAX).flat_map(both).collect();
+        Self { embedded: embedded(), payments, book, strike, latency_ms }
     }
 
     fn strike(&self, point: Point) {
@@ -137,7 +140,7 @@ impl Backend for Node {
     }
 
     fn send(&self, order: SendOrder, done: Answer<SendResult>) {
-        let number = self.numbers[&order.hash];
+        let (number, preimage) = self.payments[&order.hash];
         say(&Said::Sends(number));
         self.strike(Point::W1);
         if self.taken_at_ms(number).is_some() {
@@ -157,19 +160,19 @@ impl Backend for Node {
                 strike.at(Point::W4);
                 strike.at(Point::W4Anchor);
             }
-            done(SendResult::Settled { preimage: preimage(number), fee: Msat::new(FEE_MSAT).unwrap() });
+            done(SendResult::Settled { preimage, fee: Msat::new(FEE_MSAT).unwrap() });
         });
     }
 
     fn lookup(&self, order: LookupOrder, done: Answer<LookupResult>) {
-        let number = self.numbers[&order.hash];
+        let (number, preimage) = self.payments[&order.hash];
         let now_ms = Clock::system().now_ms();
         let slow_ms = u64::try_from(NODE_IS_SLOW.as_millis()).unwrap();
         done(match self.taken_at_ms(number) {
             None => LookupResult::NotFound,
             Some(at_ms) if now_ms < at_ms + slow_ms / 2 => LookupResult::NotFound,
             Some(at_ms) if now_ms < at_ms + slow_ms => LookupResult::Pending,
-            Some(_) => LookupResult::Settled { preimage: preimage(number), fee: Msat::new(FEE_MSAT).unwrap() },
+            Some(_) => LookupResult::Settled { preimage, fee: Msat::new(FEE_MSAT).unwrap() },
         });
     }
 

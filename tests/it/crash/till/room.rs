@@ -18,11 +18,10 @@ use hearth::wallet::money::types::{
     PayOrder, PayReply, PayTarget, RequestKey, RequestRef, Scheme,
 };
 use hearth::wallet::money::{Limits, Money, OpenError, Parts, WAITING_MAX};
-use secp256k1::{SECP256K1, SecretKey};
 use sha2::{Digest, Sha256};
 
 use super::node::{Node, REQUESTS_MAX, Silent, Strike, embedded};
-use super::{AMOUNT_MSAT, FUNDED_MSAT, Kind, Point, Said, digest, preimage, request_id};
+use super::{AMOUNT_MSAT, FUNDED_MSAT, Kind, Point, Said, WALLET_SEED, payee, preimage, request_id};
 use crate::support::{Key, PATIENCE};
 
 pub(super) fn say(said: &Said) {
@@ -99,7 +98,7 @@ fn parts(
         database: kv::Config { cache_bytes: 1 << 20, wal_bytes_max: 64 << 10, ..kv::Config::default() },
         limits: Limits::default(),
         waiting_max: WAITING_MAX,
-        seed: Secret::new([9; 32]),
+        seed: Secret::new(WALLET_SEED),
         clock: Clock::system(),
         signer,
         backend,
@@ -182,9 +181,9 @@ fn pay_order(number: u64, kind: Kind, invoice: &str, created_at_s: u64) -> PayOr
     let target = match kind {
         Kind::Bolt11 => PayTarget::Invoice { bolt11: invoice.to_owned(), amount: None },
         Kind::Amountless => PayTarget::Invoice { bolt11: invoice.to_owned(), amount: Some(amount) },
-        Kind::Keysend => {
-            let payee = SecretKey::from_slice(&digest("payee")).unwrap().public_key(SECP256K1).to_string();
-            PayTarget::Keysend { payee, amount, preimage: Some(preimage(number)), records: Vec::new() }
+        Kind::Keysend | Kind::BareKeysend => {
+            let preimage = (kind == Kind::Keysend).then(|| preimage(number));
+            PayTarget::Keysend { payee: payee(), amount, preimage, records: Vec::new() }
         }
     };
     let request = RequestRef {
@@ -192,7 +191,7 @@ fn pay_order(number: u64, kind: Kind, invoice: &str, created_at_s: u64) -> PayOr
         connection: ConnectionId(0),
         client: Hex32([3; 32]),
         scheme: Scheme::Nip44,
-        method: if kind == Kind::Keysend { Method::PayKeysend } else { Method::PayInvoice },
+        method: if matches!(kind, Kind::Bolt11 | Kind::Amountless) { Method::PayInvoice } else { Method::PayKeysend },
         created_at_s,
         item_tag: None,
     };

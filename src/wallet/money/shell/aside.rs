@@ -1,0 +1,103 @@
+//! What waits while the wallet is in safe mode; and a way into it: a back end that has carried out an order which the journal does not
+//! know. Then the journal is not the one that gave the order: the data directory is an older copy, put back together with its own anchor,
+//! so that everything in it fits.
+//!
+//! Nothing is acknowledged to the back end until the owner has led the wallet out: after a restart it tells all of it again, and the wallet
+//! is in safe mode again.
+
+use super::super::index::{HASHES, HashOf, hash_key};
+use super::super::journal::{Damage, Shelf};
+use super::super::rows::Source;
+use super::worker::{Worker, safe_mode};
+use super::{Ack, Incoming, Message, Outgoing};
+
+/// Most words of the back end that wait; more come again at the next start.
+const ASIDE_MAX: usize = 1_024;
+/// Orders of the journal have larger numbers: record 1 is its beginning. `hearth wallet test-backend` pays without the journal, as number 1.
+const ATTEMPT_OF_NOBODY: u64 = 1;
+
+/// Something that waits.
+pub(super) enum Aside {
+    /// Money that came in.
+    Incoming(Incoming, Ack),
+    /// An order that the journal does not know.
+    Stray(Ack),
+}
+
+impl Worker {
+    /// Asks the back end to tell which orders it has carried out. What the journal knows is acknowledged at once, on the back end's
+    /// thread: an intent is committed before it is sent.
+    pub(super) fn hear_of_strays(&self) {
+        let (shelf, queue) = (self.shelf(), self.queue.clone());
+        self.backend.on_outgoing(Box::new(move |outgoing, ack| match knows(&shelf, &outgoing) {
+            Some(true) => ack(),
+            // Fails only when the room is closed.
+            Some(false) => drop(queue.send(Message::Stray(outgoing, ack))),
+            // It could not be read: told again in the next life.
+            None => {}
+        }));
+    }
+
+    /// Takes what has to wait for the owner; gives back everything else.
+    pub(super) fn set_aside(&mut self, message: Message) -> Option<Message> {
+        match message {
+            Message::Stray(outgoing, ack) => {
+                self.notice(&outgoing);
+                self.keep(Aside::Stray(ack));
+                None
+            }
+            Message::Incoming(incoming, ack) if self.state.halted.is_some() => {
+                self.keep(Aside::Incoming(incoming, ack));
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    fn keep(&mut self, aside: Aside) {
+        if self.aside.len() < ASIDE_MAX {
+            self.aside.push(aside);
+        }
+    }
+
+    fn notice(&mut self, outgoing: &Outgoing) {
+        if self.state.halted.is_some() {
+            return;
+        }
+        let Outgoing { hash, attempt } = outgoing;
+        let words = format!(
+            "the wallet behind this hearth has carried out order {attempt} ({hash}), which the journal does not know (it ends at record \
+             {}): the data directory is an older copy, or another hearth pays through the same wallet",
+            self.state.seq
+        );
+        let lost = attempt.checked_sub(self.state.seq).filter(|lost| *lost > 0);
+        let damage = Damage { words, is_broken: false, lost };
+        let why = safe_mode(&damage);
+        tracing::error!(reason = %why, "wallet is in safe mode");
+        self.shared.view.alarm(&format!("safe mode: {why}"));
+        self.state.halted = Some(why);
+        self.damage = Some(damage);
+    }
+
+    /// After safe mode: what waited is acknowledged, or comes again.
+    pub(super) fn take_up_again(&mut self) {
+        if self.state.halted.is_some() || self.aside.is_empty() {
+            return;
+        }
+        for aside in std::mem::take(&mut self.aside) {
+            match aside {
+                Aside::Stray(ack) => ack(),
+                // Fails only when the room is closed; then it comes again in the next life.
+                Aside::Incoming(incoming, ack) => drop(self.queue.send(Message::Incoming(incoming, ack))),
+            }
+        }
+    }
+}
+
+/// Whether an order is one of the journal's, or of nobody; `None` if that could not be read.
+fn knows(shelf: &Shelf, outgoing: &Outgoing) -> Option<bool> {
+    if outgoing.attempt <= ATTEMPT_OF_NOBODY {
+        return Some(true);
+    }
+    shelf.get(HASHES, &hash_key(HashOf::Payment, &outgoing.hash)).ok().map(|row| row.is_some())
+}

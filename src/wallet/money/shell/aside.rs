@@ -5,6 +5,10 @@
 //! Nothing is acknowledged to the back end until the owner has led the wallet out: after a restart it tells all of it again, and the wallet
 //! is in safe mode again.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use super::super::index::{HASHES, HashOf, hash_key};
 use super::super::journal::{Damage, Shelf};
 use super::super::rows::Source;
@@ -24,17 +28,37 @@ pub(super) enum Aside {
     Stray(Ack),
 }
 
+/// The journal as the back end's threads may look at it, for as long as the room is open: they live longer than it does, and a database
+/// that is closed by one of them while the process ends takes the process down with it.
+pub(super) struct Window(Arc<Mutex<Option<Shelf>>>);
+
+impl Window {
+    pub(super) fn new(shelf: Shelf) -> Self {
+        Self(Arc::new(Mutex::new(Some(shelf))))
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // Waits for a look that is being taken.
+        drop(self.0.lock().take());
+    }
+}
+
 impl Worker {
     /// Asks the back end to tell which orders it has carried out. What the journal knows is acknowledged at once, on the back end's
     /// thread: an intent is committed before it is sent.
     pub(super) fn hear_of_strays(&self) {
-        let (shelf, queue) = (self.shelf(), self.queue.clone());
-        self.backend.on_outgoing(Box::new(move |outgoing, ack| match knows(&shelf, &outgoing) {
-            Some(true) => ack(),
-            // Fails only when the room is closed.
-            Some(false) => drop(queue.send(Message::Stray(outgoing, ack))),
-            // It could not be read: told again in the next life.
-            None => {}
+        let (window, queue) = (Arc::clone(&self.window.0), self.queue.clone());
+        self.backend.on_outgoing(Box::new(move |outgoing, ack| {
+            let is_known = window.lock().as_ref().and_then(|shelf| knows(shelf, &outgoing));
+            match is_known {
+                Some(true) => ack(),
+                // Fails only when the room is closed.
+                Some(false) => drop(queue.send(Message::Stray(outgoing, ack))),
+                // It could not be read, or the room is closed: told again in the next life.
+                None => {}
+            }
         }));
     }
 

@@ -22,7 +22,7 @@ use super::super::turn::{Pages, answers, turn};
 use super::super::types::{
     AnswerSigner, ErrorCode, On, Outcome, PayOrder, PayReply, PayTarget, Preimage, Refusal, RequestKey, RequestRef,
 };
-use super::aside::Aside;
+use super::aside::{Aside, Window};
 use super::callers::Caller;
 use super::effects::{remember_answer, remember_pending};
 use super::floor::Floor;
@@ -62,6 +62,7 @@ pub(super) struct Worker {
     pub(super) damage: Option<Damage>,
     /// What waits until the wallet has left safe mode.
     pub(super) aside: Vec<Aside>,
+    pub(super) window: Window,
     clock_watch: ClockWatch,
     /// What the core has not heard of the clock yet.
     clock_word: Option<ClockWord>,
@@ -89,6 +90,7 @@ impl Worker {
             damage = Some(Damage { words, is_broken: false, lost: Some(0) });
         }
         state.halted = damage.as_ref().map(safe_mode);
+        let window = Window::new(found.journal.shelf());
         let (wall, steady) = (parts.clock.now_ms(), parts.clock.steady_ms());
         let (clock_watch, clock_word) = ClockWatch::new(wall, steady, state.latest_ms, state.frozen_at_ms.is_some());
         let mut worker = Self {
@@ -110,6 +112,7 @@ impl Worker {
             floor,
             damage,
             aside: Vec::new(),
+            window,
             clock_watch,
             clock_word,
         };

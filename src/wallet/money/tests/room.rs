@@ -19,7 +19,7 @@ use crate::protocol::event::{Draft, Event, EventLimits};
 use crate::wallet::backend::embedded::{self, Embedded};
 use crate::wallet::backend::{
     Answer, Backend, BackendError, Capabilities, Incoming, IncomingState, Info, LookupOrder, LookupResult, MadeInvoice,
-    NewHoldInvoice, NewInvoice, Report, SendOrder, SendResult, SignedMessage,
+    NewHoldInvoice, NewInvoice, Outgoing, OutgoingReport, Report, SendOrder, SendResult, SignedMessage,
 };
 
 /// Writes answers in the clear.
@@ -67,6 +67,7 @@ struct Slow {
     sent: Mutex<Vec<(SendOrder, Option<Answer<SendResult>>)>>,
     known: Mutex<Vec<(PaymentHash, LookupResult)>>,
     report: Mutex<Option<Report>>,
+    outgoing: Mutex<Option<OutgoingReport>>,
 }
 
 impl Backend for Slow {
@@ -110,6 +111,10 @@ impl Backend for Slow {
     fn on_incoming(&self, report: Report) {
         *self.report.lock() = Some(report);
     }
+
+    fn on_outgoing(&self, report: OutgoingReport) {
+        *self.outgoing.lock() = Some(report);
+    }
 }
 
 /// One life of a room.
@@ -125,7 +130,7 @@ struct Life {
 
 fn node(byte: u8) -> Slow {
     let embedded = Embedded::new(&Secret::new([byte; 32]), &embedded::Config::default()).unwrap();
-    Slow { embedded, sent: Mutex::default(), known: Mutex::default(), report: Mutex::default() }
+    Slow { embedded, sent: Mutex::default(), known: Mutex::default(), report: Mutex::default(), outgoing: Mutex::default() }
 }
 
 fn try_open(dir: &Path, backend: Slow) -> Result<Life, OpenError> {
@@ -621,6 +626,25 @@ fn the_owner_leads_a_wallet_that_lost_records_out_of_safe_mode() {
     assert_eq!((life.money.status().safe_mode, life.balances()), (None, (993_000, 7_000)));
     life.clock.set_ms(START_MS + 2_000);
     assert_eq!(life.money.list(Viewer::Connection(ConnectionId(0)), &ListQuery::default()).unwrap().transactions.len(), 6);
+}
+
+/// A back end lives longer than the room. If its reporter kept the database open, that would be closed while the process ends, which
+/// aborts it.
+#[test]
+fn a_back_end_that_outlives_the_room_does_not_keep_its_database_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let Life { money, backend, .. } = two(dir.path());
+    money.close();
+    drop(money);
+    let life = open(dir.path());
+    assert_eq!((life.money.status().safe_mode, life.balances()), (None, (1_000_000, 0)));
+    // What it still tells the closed room is neither acknowledged nor taken for a stray.
+    let told = Arc::new(Mutex::new(false));
+    let heard = Arc::clone(&told);
+    let report = backend.outgoing.lock().take().unwrap();
+    report(Outgoing { hash: foreign(9).1.hash(), attempt: 9 }, Box::new(move || *heard.lock() = true));
+    assert!(!*told.lock());
+    assert_eq!(life.money.status().safe_mode, None);
 }
 
 #[test]

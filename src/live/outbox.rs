@@ -105,6 +105,8 @@ pub struct Outbox {
     state: Mutex<State>,
     max_bytes: usize,
     total: Arc<TotalBytes>,
+    /// Bytes that wait at the closed gates of all its subscriptions.
+    held: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -174,7 +176,7 @@ impl Frame {
 impl Outbox {
     /// An empty outbox that holds at most `max_bytes`.
     pub fn new(max_bytes: usize, total: Arc<TotalBytes>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), max_bytes, total })
+        Arc::new(Self { state: Mutex::default(), max_bytes, total, held: AtomicUsize::new(0) })
     }
 
     /// Queues a reply (OK, NOTICE, CLOSED, AUTH, COUNT). Replies may exceed the bound a little; a client that asks on and on
@@ -246,8 +248,21 @@ impl Outbox {
         self.state.lock().phase != Phase::Open
     }
 
-    pub(super) fn total(&self) -> &TotalBytes {
-        &self.total
+    /// Makes room at a closed gate, within the bound of this connection and of all together. False: there is none.
+    pub(super) fn hold(&self, bytes: usize) -> bool {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.max_bytes || (held > FLOOR_BYTES && !self.total.has_room(bytes)) {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.total.add(bytes);
+        true
+    }
+
+    /// Gives room back that [`Outbox::hold`] made.
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.total.take(bytes);
     }
 
     /// Bytes that wait.

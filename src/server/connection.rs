@@ -78,7 +78,7 @@ pub struct ConnectionConfig {
 pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
     let Upgraded { stream, early_bytes, client, slot } = upgraded;
     let outbox = Outbox::new(shared.config.connection.outbox_bytes_max, Arc::clone(&shared.total));
-    let session = shared.relay.session(Peer { ip: client.ip, host: client.host }, Arc::clone(&outbox));
+    let session = shared.relay.session(Peer { ip: client.ip }, Arc::clone(&outbox));
     shared.metrics.connections_total.increment(1);
     shared.metrics.connections.increment(1.0);
     let now = Instant::now();
@@ -89,7 +89,7 @@ pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
         pong: None,
         pings: Pings { second_began: now, count: 0 },
         heard_at: now,
-        pinged: false,
+        pinged_at: None,
         took_at: now,
         leave_at: None,
         took_turn: false,
@@ -147,7 +147,7 @@ struct Connection {
     pong: Option<Box<[u8]>>,
     pings: Pings,
     heard_at: Instant,
-    pinged: bool,
+    pinged_at: Option<Instant>,
     /// When the socket last took something, or last had nothing to take.
     took_at: Instant,
     /// When this client is told that the process stops; once its outbox is closing: when it is cut off.
@@ -181,6 +181,9 @@ impl Connection {
             }
             if std::mem::take(&mut self.took_turn) || self.may_pump() {
                 tokio::task::yield_now().await;
+                if let Err(over) = self.on_turn() {
+                    break over;
+                }
                 match poll_fn(|cx| Poll::Ready(self.poll_socket(cx))).await {
                     Poll::Ready(Err(over)) => break over,
                     Poll::Ready(Ok(())) | Poll::Pending => continue,
@@ -228,6 +231,14 @@ impl Connection {
             return Poll::Ready(step);
         }
         Poll::Pending
+    }
+
+    /// Whoever always has something to do is not woken: it asks for the farewell and the alarm between two turns.
+    fn on_turn(&mut self) -> Result<(), Over> {
+        if self.leave_at.is_none() && self.shared.is_stopping() && self.shared.farewell.is_cancelled() {
+            self.leave_at = Some(Instant::now() + self.shared.farewell_delay());
+        }
+        self.on_alarm()
     }
 
     /// Whether there are stored queries to run, and nothing waits to be written.
@@ -289,7 +300,7 @@ impl Connection {
             return;
         }
         self.heard_at = Instant::now();
-        self.pinged = false;
+        self.pinged_at = None;
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(0));
         let result = decoder.feed(bytes, |incoming| self.on_incoming(incoming));
         self.decoder = decoder;
@@ -337,8 +348,7 @@ impl Connection {
         let due = match self.phase {
             Phase::Ending { until } | Phase::Closing { until } => return until,
             Phase::Open if !self.unsent.is_empty() => self.took_at + WRITE_TIMEOUT,
-            Phase::Open if self.pinged => self.heard_at + QUIET_MAX + PONG_TIMEOUT,
-            Phase::Open => self.heard_at + QUIET_MAX,
+            Phase::Open => quiet_until(self.heard_at, self.pinged_at),
         };
         self.leave_at.map_or(due, |leave_at| due.min(leave_at))
     }
@@ -359,10 +369,10 @@ impl Connection {
             self.leave_at = Some(now + DRAIN_TIMEOUT);
             return Ok(());
         }
-        if !self.unsent.is_empty() || self.pinged {
+        if !self.unsent.is_empty() || self.pinged_at.is_some() {
             return Err(Over::Dead);
         }
-        self.pinged = true;
+        self.pinged_at = Some(now);
         frames::write_ping(&mut self.unsent);
         self.took_at = now;
         Ok(())
@@ -448,6 +458,12 @@ impl Connection {
         }
         Ok(false)
     }
+}
+
+/// When a client that was heard last at `heard_at` is pinged, or must have answered. A ping may go out late, behind a long answer; what
+/// counts is how long the client had for its pong.
+fn quiet_until(heard_at: Instant, pinged_at: Option<Instant>) -> Instant {
+    pinged_at.map_or(heard_at + QUIET_MAX, |pinged_at| pinged_at + PONG_TIMEOUT)
 }
 
 /// Writes until the socket takes no more; returns how much it took.

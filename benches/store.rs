@@ -79,7 +79,7 @@ impl Events {
 }
 
 fn open(dir: &Path, config: &Config) -> Store {
-    Store::open(dir, config, Clock::system(), Box::new(|_| {})).unwrap()
+    Store::open(dir, config, Clock::system(), Box::new(|_, _| {})).unwrap()
 }
 
 /// Appends in windows: the next window starts when all of the last one is on the disk.

@@ -18,12 +18,26 @@ use rules::{RULES, Rule, check};
 use source::Source;
 
 /// Exceptions: rule, path, part of the finding, reason.
-const ALLOWED: &[(&str, &str, &str, &str)] = &[(
-    "globals",
-    "src/server/connection.rs",
-    "thread_local!",
-    "scratch buffers of a worker thread, empty between uses: ten thousand idle connections need no buffers of their own",
-)];
+const ALLOWED: &[(&str, &str, &str, &str)] = &[
+    (
+        "globals",
+        "src/server/connection.rs",
+        "thread_local!",
+        "scratch buffers of a worker thread, empty between uses: ten thousand idle connections need no buffers of their own",
+    ),
+    (
+        "globals",
+        "src/server/connection/wire.rs",
+        "thread_local!",
+        "scratch buffers of a thread that sends, empty between uses: ten thousand idle connections need no buffers of their own",
+    ),
+    (
+        "globals",
+        "src/live/direct.rs",
+        "thread_local!",
+        "whom this thread is to send to itself, empty outside of one call: the verdicts it tells come from parts that do not know",
+    ),
+];
 
 /// Folders and files of the repository whose text is read.
 const TEXTS: &[&str] = &[

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::hex32::EventId;
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
 use crate::relay::storage::{Appended, Count, OnAppended, Query, ScanLimits, Step, Storage, Tally, Unreadable};
@@ -93,12 +93,16 @@ fn unreadable(error: store::ReadError) -> Unreadable {
     Unreadable
 }
 
-/// What the store calls after each commit: every accepted event goes to whoever listens, in order.
+/// What the store calls after each commit: everybody gets their verdict, then every accepted event goes to whoever listens, in order.
+/// The writer of one event that few hear sends all of it itself.
 pub fn publish_to(live: Live, metrics: EventMetrics) -> store::OnCommit {
-    Box::new(move |events| {
-        for (seq, event) in events {
-            metrics.count(event.view().kind());
-            live.publish(*seq, event);
-        }
+    Box::new(move |events, tell| {
+        live::together(|| {
+            tell();
+            for (seq, event) in events {
+                metrics.count(event.view().kind());
+                live.publish(*seq, event);
+            }
+        });
     })
 }

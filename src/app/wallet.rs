@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::secret::Secret;
 use crate::config::resolve::{BackendSettings, WalletSettings};
 use crate::kv;
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::protocol::event::{Draft, Event};
 use crate::protocol::filter::Filter;
 use crate::protocol::reason::Verdict;
@@ -72,6 +72,10 @@ impl RelayForWallet {
 impl Publisher for RelayForWallet {
     fn publish(&self, event: &Event) -> usize {
         self.live.publish_ephemeral(event)
+    }
+
+    fn together(&self, tell: &mut dyn FnMut()) {
+        live::together(tell);
     }
 
     fn store(&self, event: Event) {

@@ -8,7 +8,8 @@
 //!
 //! No sockets, no store, no rules about who may: `policy` has those.
 
-pub mod fanout;
+pub mod direct;
+mod fanout;
 pub mod index;
 pub mod keys;
 pub mod outbox;
@@ -19,6 +20,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use direct::{Direct, Load, together};
 pub use fanout::{Live, LiveConfig};
 pub use outbox::{Outbox, Outgoing, TotalBytes};
 pub use subscription::Subscription;

@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use super::direct::{Direct, notify};
 use super::subscription::Subscription;
 use crate::protocol::event::Event;
 use crate::protocol::relay_message::EVENT_TAIL;
@@ -107,6 +108,9 @@ pub struct Outbox {
     total: Arc<TotalBytes>,
     /// Bytes that wait at the closed gates of all its subscriptions.
     held: AtomicUsize,
+    /// Sends for a task that sleeps.
+    direct: OnceLock<Arc<dyn Direct>>,
+    me: Weak<Outbox>,
 }
 
 #[derive(Debug, Default)]
@@ -120,20 +124,15 @@ struct State {
     reader: Option<Waker>,
 }
 
-impl State {
-    /// Whoever waits is to be woken, after the lock was given back.
-    fn wake(&mut self) -> Wake {
-        Wake(self.reader.take())
-    }
-}
+/// Tells the reader when it is dropped, which must be outside the lock.
+struct Wake<'a>(&'a Outbox, Option<Waker>);
 
-/// Wakes the reader when it is dropped, which must be outside the lock.
-struct Wake(Option<Waker>);
-
-impl Drop for Wake {
+impl Drop for Wake<'_> {
     fn drop(&mut self) {
-        if let Some(waker) = self.0.take() {
-            waker.wake();
+        match self.1.take() {
+            Some(waker) if self.0.direct.get().is_some() => notify(&self.0.me, waker),
+            Some(waker) => waker.wake(),
+            None => {}
         }
     }
 }
@@ -176,7 +175,19 @@ impl Frame {
 impl Outbox {
     /// An empty outbox that holds at most `max_bytes`.
     pub fn new(max_bytes: usize, total: Arc<TotalBytes>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), max_bytes, total, held: AtomicUsize::new(0) })
+        Arc::new_cyclic(|me| Self {
+            state: Mutex::default(),
+            max_bytes,
+            total,
+            direct: OnceLock::new(),
+            held: AtomicUsize::new(0),
+            me: me.clone(),
+        })
+    }
+
+    /// From now on other threads may send what waits here through this, while the connection's task sleeps.
+    pub fn send_through(&self, direct: Arc<dyn Direct>) {
+        let _ = self.direct.set(direct);
     }
 
     /// Queues a reply (OK, NOTICE, CLOSED, AUTH, COUNT). Replies may exceed the bound a little; a client that asks on and on
@@ -215,7 +226,7 @@ impl Outbox {
         let mut state = self.state.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Closing(code, reason.into());
-            let wake = state.wake();
+            let wake = self.wake(&mut state);
             drop(state);
             drop(wake);
         }
@@ -228,7 +239,7 @@ impl Outbox {
         let queue = std::mem::take(&mut state.queue);
         state.bytes = 0;
         self.count(&mut state);
-        let wake = state.wake();
+        let wake = self.wake(&mut state);
         drop(state);
         drop((queue, wake));
     }
@@ -274,6 +285,24 @@ impl Outbox {
     /// were some to take: those of ended subscriptions. [`Outgoing::Close`] comes once, as the last of all.
     pub fn pop_batch(&self, max_bytes: usize, out: &mut Vec<Outgoing>) {
         let mut state = self.state.lock();
+        self.take(&mut state, max_bytes, out);
+        if state.queue.is_empty()
+            && matches!(state.phase, Phase::Closing(..))
+            && let Phase::Closing(code, reason) = std::mem::replace(&mut state.phase, Phase::Ended)
+        {
+            out.push(Outgoing::Close(code, reason.into_owned()));
+        }
+    }
+
+    /// The same for whoever cannot close the connection: nothing if it is to be closed.
+    pub fn pop_open(&self, max_bytes: usize, out: &mut Vec<Outgoing>) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            self.take(&mut state, max_bytes, out);
+        }
+    }
+
+    fn take(&self, state: &mut State, max_bytes: usize, out: &mut Vec<Outgoing>) {
         let mut taken = 0;
         while taken < max_bytes.max(1)
             && let Some(frame) = state.queue.pop_front()
@@ -284,17 +313,30 @@ impl Outbox {
             }
         }
         state.bytes -= taken;
-        self.count(&mut state);
-        if !state.queue.is_empty() {
-            return;
-        }
-        if state.queue.capacity() > KEPT_FRAMES {
+        self.count(state);
+        if state.queue.is_empty() && state.queue.capacity() > KEPT_FRAMES {
             state.queue.shrink_to(KEPT_FRAMES);
         }
-        if matches!(state.phase, Phase::Closing(..))
-            && let Phase::Closing(code, reason) = std::mem::replace(&mut state.phase, Phase::Ended)
-        {
-            out.push(Outgoing::Close(code, reason.into_owned()));
+    }
+
+    pub(super) fn direct(&self) -> Option<&Arc<dyn Direct>> {
+        self.direct.get()
+    }
+
+    /// Sends what waits on this thread, in the place of a task whose waker was taken, or wakes it.
+    pub(super) fn send_direct(&self, waker: Waker) {
+        if !self.direct().is_some_and(|direct| direct.send(self)) {
+            return waker.wake();
+        }
+        let mut state = self.state.lock();
+        if state.queue.is_empty() && state.phase == Phase::Open {
+            // It may have looked itself meanwhile, and waits again.
+            let unneeded = state.reader.replace(waker);
+            drop(state);
+            drop(unneeded);
+        } else {
+            drop(state);
+            waker.wake();
         }
     }
 
@@ -339,11 +381,16 @@ impl Outbox {
         has_room
     }
 
-    fn put(&self, state: &mut State, frame: Frame, bytes: usize) -> Wake {
+    fn put(&self, state: &mut State, frame: Frame, bytes: usize) -> Wake<'_> {
         state.bytes += bytes;
         self.count(state);
         state.queue.push_back(frame);
-        state.wake()
+        self.wake(state)
+    }
+
+    /// Whoever waits is to be told, after the lock was given back.
+    fn wake(&self, state: &mut State) -> Wake<'_> {
+        Wake(self, state.reader.take())
     }
 
     /// Keeps the total right after `bytes` has changed.

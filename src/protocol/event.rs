@@ -22,8 +22,8 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
@@ -194,7 +194,7 @@ impl<'a> Draft<'a> {
         if self.hash(&out[hashed.tags], &out[hashed.content]) != self.id {
             return Err(Reason::invalid("event id does not match its content"));
         }
-        Ok(Event(Bytes::from(out)))
+        Ok(Event(out.into()))
     }
 
     /// The id that its content has (NIP-01), whatever `id` claims: for whoever signs.
@@ -373,19 +373,19 @@ impl<'a> TagValue<'a> {
     }
 }
 
-/// An accepted event: one shared buffer in the layout above.
+/// An accepted event: one shared buffer in the layout above. Its count of holders lies beside its header, so that whoever takes it
+/// from a cold cache waits for memory once and not twice.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Event(Bytes);
+pub struct Event(Arc<[u8]>);
 
 /// A borrowed event: the same layout, wherever it lies (the block cache, a batch).
 #[derive(Clone, Copy)]
 pub struct EventRef<'a>(&'a [u8]);
 
 impl Event {
-    /// Takes a buffer that was stored; `None` if it is not in the layout above.
-    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
-        EventRef::new(&bytes)?;
-        Some(Self(bytes))
+    /// A copy of a buffer that was stored; `None` if it is not in the layout above.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        EventRef::new(bytes).map(EventRef::to_owned)
     }
 
     /// The borrowed form, which has all accessors.
@@ -394,7 +394,7 @@ impl Event {
     }
 
     /// The buffer, as it is stored.
-    pub fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -494,7 +494,7 @@ impl<'a> EventRef<'a> {
 
     /// An owned copy.
     pub fn to_owned(self) -> Event {
-        Event(Bytes::copy_from_slice(self.0))
+        Event(self.0.into())
     }
 
     fn tags_length(self) -> usize {
@@ -556,7 +556,7 @@ mod tests {
         assert_eq!(tags, [(b'p', TagValue::of(&key)), (b't', TagValue::Text("nostr"))]);
         let again = Draft::parse(event.json()).unwrap().pack(&EventLimits::default()).unwrap();
         assert_eq!(again, event);
-        assert!(Event::from_bytes(event.bytes().clone()).is_some());
+        assert!(Event::from_bytes(event.bytes()).is_some());
     }
 
     #[test]

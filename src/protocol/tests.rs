@@ -76,7 +76,7 @@ fn damaged_buffers_are_refused_or_read_without_a_panic() {
             let _ = (view.tags().count(), view.json().len(), view.id(), view.expiration());
         }
     }
-    assert!(Event::from_bytes(event.bytes().clone()).is_some());
+    assert!(Event::from_bytes(event.bytes()).is_some());
 }
 
 #[test]

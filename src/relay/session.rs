@@ -25,6 +25,8 @@ use crate::protocol::relay_message;
 const CLOSE_INTERNAL: u16 = 1_011;
 /// Close code "policy violation" (RFC 6455).
 const CLOSE_POLICY: u16 = 1_008;
+/// From this many waiting COUNTs on a client is not read from.
+const BUSY_COUNTS: usize = 64;
 /// Most keys of a connection that are remembered for what they wrote to the intake.
 const AUTHORS_MAX: usize = 16;
 /// Subscription ids longer than this are not repeated back to whoever sent them.
@@ -118,6 +120,11 @@ impl Session {
     /// Whether a stored query or a count is under way.
     pub fn has_work(&self) -> bool {
         !self.work.is_empty()
+    }
+
+    /// Whether so many counts wait that nothing more should be read before some of them are answered.
+    pub fn is_busy(&self) -> bool {
+        self.work.counts() >= BUSY_COUNTS
     }
 
     /// Open subscriptions.

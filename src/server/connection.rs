@@ -2,28 +2,27 @@
 //!
 //! What it costs to be quiet decides how many can be connected, so a waiting connection owns no buffer: bytes are read into a
 //! buffer of the thread and decoded there, and frames are written from another one. Only what the socket did not take is kept.
-//! Everything that waits together goes out in one write.
+//! Everything that waits together goes out in one write. What is written, and by whom, is the business of `wire`.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFuture;
 
+use self::wire::Wire;
 use super::Shared;
 use super::frames::{self, Broken, Decoder, Incoming};
 use super::http::Upgraded;
 use super::slots::Slot;
-use crate::live::{Outbox, Outgoing};
+use crate::live::{Direct, Outbox};
 use crate::relay::{Peer, Session};
-use crate::telemetry::metrics::RelayMessages;
 
 /// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -54,13 +53,6 @@ const CLOSE_RESTART: u16 = 1012;
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
-    static WRITE: RefCell<Scratch> = RefCell::default();
-}
-
-#[derive(Default)]
-struct Scratch {
-    bytes: Vec<u8>,
-    frames: Vec<Outgoing>,
 }
 
 /// Bounds of one connection.
@@ -78,6 +70,9 @@ pub struct ConnectionConfig {
 pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
     let Upgraded { stream, early_bytes, client, slot } = upgraded;
     let outbox = Outbox::new(shared.config.connection.outbox_bytes_max, Arc::clone(&shared.total));
+    let (reading, half) = stream.into_split();
+    let wire = Wire::new(half, Arc::clone(&shared));
+    outbox.send_through(Arc::clone(&wire) as Arc<dyn Direct>);
     let session = shared.relay.session(Peer { ip: client.ip }, Arc::clone(&outbox));
     shared.metrics.connections_total.increment(1);
     shared.metrics.connections.increment(1.0);
@@ -85,17 +80,16 @@ pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
     let mut connection = Connection {
         decoder: Decoder::new(shared.config.connection.message_bytes_max),
         phase: Phase::Open,
-        unsent: Vec::new(),
         pong: None,
         pings: Pings { second_began: now, count: 0 },
         heard_at: now,
         pinged_at: None,
-        took_at: now,
         leave_at: None,
         took_turn: false,
         querying_since: None,
         awaits_farewell: false,
-        stream,
+        reading,
+        wire,
         session,
         outbox,
         shared,
@@ -135,21 +129,18 @@ struct Pings {
 }
 
 struct Connection {
-    stream: TcpStream,
+    reading: OwnedReadHalf,
+    wire: Arc<Wire>,
     decoder: Decoder,
     session: Session,
     outbox: Arc<Outbox>,
     shared: Arc<Shared>,
     phase: Phase,
-    /// Frames that the socket did not take yet.
-    unsent: Vec<u8>,
     /// At most one pong waits: the answer to the latest ping.
     pong: Option<Box<[u8]>>,
     pings: Pings,
     heard_at: Instant,
     pinged_at: Option<Instant>,
-    /// When the socket last took something, or last had nothing to take.
-    took_at: Instant,
     /// When this client is told that the process stops; once its outbox is closing: when it is cut off.
     leave_at: Option<Instant>,
     /// It sent so much that others come first now.
@@ -163,6 +154,7 @@ struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.wire.close();
         self.shared.metrics.connections.decrement(1.0);
     }
 }
@@ -213,7 +205,7 @@ impl Connection {
         if let Poll::Ready(step) = self.poll_socket(cx) {
             return Poll::Ready(step);
         }
-        if self.unsent.is_empty() && self.phase == Phase::Open && self.outbox.poll_ready(cx).is_ready() {
+        if !self.wire.is_behind() && self.phase == Phase::Open && self.outbox.poll_ready(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         // All connections wait at one token, behind one lock: it is asked once, and then when there is something to hear.
@@ -243,7 +235,7 @@ impl Connection {
 
     /// Whether there are stored queries to run, and nothing waits to be written.
     fn may_pump(&self) -> bool {
-        self.phase == Phase::Open && self.unsent.is_empty() && self.session.has_work() && self.outbox.has_room()
+        self.phase == Phase::Open && !self.wire.is_behind() && self.session.has_work() && self.outbox.has_room()
     }
 
     /// Lets the session run slices of its stored queries: until they are done, or have found a write full, or have had their time.
@@ -262,7 +254,7 @@ impl Connection {
 
     /// Reads what is there and acts on it, or notices that the socket takes bytes again.
     fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
-        if !self.unsent.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
+        if self.wire.is_behind() && self.wire.poll_ready(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         if !self.wants_to_read() {
@@ -270,7 +262,7 @@ impl Connection {
         }
         READ.with_borrow_mut(|buffer| {
             let mut read = ReadBuf::new(buffer);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+            match Pin::new(&mut self.reading).poll_read(cx, &mut read) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(_)) => Poll::Ready(Err(Over::Lost)),
                 Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Err(self.on_end_of_stream())),
@@ -286,7 +278,7 @@ impl Connection {
     /// Nothing new is taken while the process stops, and nothing from a client whose answers pile up.
     fn wants_to_read(&self) -> bool {
         match self.phase {
-            Phase::Open => self.outbox.has_room() && !self.shared.is_stopping(),
+            Phase::Open => self.outbox.has_room() && !self.session.is_busy() && !self.shared.is_stopping(),
             Phase::Closing { .. } | Phase::Ending { .. } => true,
         }
     }
@@ -339,7 +331,7 @@ impl Connection {
     fn end(&mut self, code: Option<u16>, words: &str) {
         self.outbox.end();
         self.pong = None;
-        frames::write_close(&mut self.unsent, code, words);
+        self.wire.append(|unsent| frames::write_close(unsent, code, words));
         self.phase = Phase::Ending { until: Instant::now() + LINGER_MAX };
     }
 
@@ -347,7 +339,7 @@ impl Connection {
     fn next_alarm(&self) -> Instant {
         let due = match self.phase {
             Phase::Ending { until } | Phase::Closing { until } => return until,
-            Phase::Open if !self.unsent.is_empty() => self.took_at + WRITE_TIMEOUT,
+            Phase::Open if self.wire.is_behind() => self.wire.took_at() + WRITE_TIMEOUT,
             Phase::Open => quiet_until(self.heard_at, self.pinged_at),
         };
         self.leave_at.map_or(due, |leave_at| due.min(leave_at))
@@ -369,18 +361,17 @@ impl Connection {
             self.leave_at = Some(now + DRAIN_TIMEOUT);
             return Ok(());
         }
-        if !self.unsent.is_empty() || self.pinged_at.is_some() {
+        if self.wire.is_behind() || self.pinged_at.is_some() {
             return Err(Over::Dead);
         }
         self.pinged_at = Some(now);
-        frames::write_ping(&mut self.unsent);
-        self.took_at = now;
+        self.wire.append(frames::write_ping);
         Ok(())
     }
 
     /// Writes until the socket takes no more or nothing waits.
     fn write(&mut self) -> Result<(), Over> {
-        if !self.unsent.is_empty() && !self.send_unsent()? {
+        if self.wire.is_behind() && !self.wire.send_unsent()? {
             // Whoever is to be closed, because it is too slow, must not make that slow as well.
             if self.leave_at.is_none() && self.outbox.is_closing() {
                 self.leave_at = Some(Instant::now() + DRAIN_TIMEOUT);
@@ -396,67 +387,17 @@ impl Connection {
     }
 
     /// Everything is out: at the end the socket is closed for writing, and the client sees the close frame.
-    fn after_writing(&mut self) -> Result<(), Over> {
-        self.took_at = Instant::now();
-        if let Phase::Ending { .. } = self.phase {
-            let mut nobody = Context::from_waker(std::task::Waker::noop());
-            // For a TCP socket this is one system call that does not wait.
-            return match Pin::new(&mut self.stream).poll_shutdown(&mut nobody) {
-                Poll::Ready(Err(_)) => Err(Over::Done),
-                Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-            };
-        }
-        Ok(())
+    fn after_writing(&self) -> Result<(), Over> {
+        if let Phase::Ending { .. } = self.phase { self.wire.shut_down() } else { Ok(()) }
     }
 
-    /// Sends one batch of frames with one write; `false`: the socket took only a part.
+    /// Sends one batch of frames; `false`: the socket took only a part.
     fn write_batch(&mut self) -> Result<bool, Over> {
-        WRITE.with_borrow_mut(|Scratch { bytes, frames }| {
-            bytes.clear();
-            frames.clear();
-            if let Some(content) = self.pong.take() {
-                frames::write_pong(bytes, &content);
-            }
-            self.outbox.pop_batch(BATCH_BYTES, frames);
-            let mut sent = RelayMessages::default();
-            for frame in frames.drain(..) {
-                match frame {
-                    Outgoing::Text(message) => {
-                        let parts = message.parts();
-                        sent.add(parts[0]);
-                        frames::write_text(bytes, parts);
-                    }
-                    Outgoing::Close(code, words) => {
-                        frames::write_close(bytes, Some(code), &words);
-                        self.phase = Phase::Closing { until: Instant::now() + CLOSE_TIMEOUT };
-                    }
-                }
-            }
-            self.shared.metrics.count_relay_messages(&sent);
-            let sent = try_write_all(&self.stream, bytes)?;
-            self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
-            if !self.unsent.is_empty() {
-                self.took_at = Instant::now();
-            }
-            if bytes.capacity() > SCRATCH_KEPT_BYTES {
-                *bytes = Vec::new();
-            }
-            Ok(self.unsent.is_empty())
-        })
-    }
-
-    /// Sends what the socket did not take before; `true`: all of it is out.
-    fn send_unsent(&mut self) -> Result<bool, Over> {
-        let sent = try_write_all(&self.stream, &self.unsent)?;
-        if sent == self.unsent.len() {
-            self.unsent = Vec::new();
-            return Ok(true);
+        let sent = self.wire.send_batch(&self.outbox, &mut self.pong)?;
+        if sent.closed {
+            self.phase = Phase::Closing { until: Instant::now() + CLOSE_TIMEOUT };
         }
-        if sent > 0 {
-            self.unsent.drain(..sent);
-            self.took_at = Instant::now();
-        }
-        Ok(false)
+        Ok(sent.whole)
     }
 }
 
@@ -466,20 +407,6 @@ fn quiet_until(heard_at: Instant, pinged_at: Option<Instant>) -> Instant {
     pinged_at.map_or(heard_at + QUIET_MAX, |pinged_at| pinged_at + PONG_TIMEOUT)
 }
 
-/// Writes until the socket takes no more; returns how much it took.
-fn try_write_all(stream: &TcpStream, bytes: &[u8]) -> Result<usize, Over> {
-    let mut sent = 0;
-    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-        match stream.try_write(rest) {
-            Ok(0) => return Err(Over::Lost),
-            Ok(taken) => sent += taken,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Err(Over::Lost),
-        }
-    }
-    Ok(sent)
-}
-
 #[cfg(test)]
 mod tests;
+mod wire;

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -92,6 +93,8 @@ pub(super) struct Shared {
     /// Cancelled when clients are to be sent away.
     farewell: CancellationToken,
     farewells: AtomicU64,
+    /// Where work of other threads can be done.
+    runtime: Handle,
 }
 
 impl Shared {
@@ -132,6 +135,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             farewell: CancellationToken::new(),
             farewells: AtomicU64::new(0),
+            runtime: Handle::current(),
             config,
             relay,
             total,

@@ -3,13 +3,17 @@
 //! What is in the cache is stored: a removed event leaves it when its removal is committed, and a reader that still sees the
 //! event in an older snapshot does not bring it back. So an id that is found here answers "is it stored" and a query by ids
 //! without a look at the database.
+//!
+//! Who leaves is decided by a second chance: events stand in the order in which they came, and one that was asked for since it last
+//! stood in front goes to the back. A hit so touches the event and its entry only, not the neighbours in a list, each of
+//! which would be a wait for memory.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use lru::LruCache;
+use hashbrown::hash_map::Entry;
 use parking_lot::Mutex;
 
 use super::keys::id_head;
@@ -20,10 +24,12 @@ use crate::protocol::event::Event;
 const SHARDS: usize = 16;
 /// What an entry costs beside the bytes of its event.
 const ENTRY_BYTES: usize = 192;
+/// Numbers of removed events that a lock may hold in any case.
+const STALE_MAX: usize = 64;
 /// Removals that are remembered; a reader older than that caches nothing.
 const REMOVALS: usize = 1_024;
 
-/// Events, least recently used ones leave first. Bounded in bytes.
+/// Events, those that nobody asks for leave first. Bounded in bytes.
 pub(super) struct HotEvents {
     shards: [Mutex<Shard>; SHARDS],
     /// First bytes of the id to the number, for what is in the shards.
@@ -35,9 +41,18 @@ pub(super) struct HotEvents {
     misses: AtomicU64,
 }
 
+#[derive(Default)]
 struct Shard {
-    events: LruCache<u64, Event, RandomState>,
+    events: HashMap<u64, Kept, RandomState>,
+    /// The numbers in the order in which they came or had their second chance; those of removed events among them.
+    order: VecDeque<u64>,
     bytes: usize,
+}
+
+struct Kept {
+    event: Event,
+    /// Asked for since it last stood in front.
+    wanted: bool,
 }
 
 /// How many events had been removed when a reader took its snapshot.
@@ -55,9 +70,8 @@ fn shard_of(number: u64) -> usize {
 
 impl HotEvents {
     pub(super) fn new(bytes_max: usize) -> Self {
-        let shard = || Shard { events: LruCache::unbounded_with_hasher(RandomState::default()), bytes: 0 };
         Self {
-            shards: std::array::from_fn(|_| Mutex::new(shard())),
+            shards: std::array::from_fn(|_| Mutex::default()),
             ids: std::array::from_fn(|_| Mutex::default()),
             shard_bytes_max: bytes_max / SHARDS,
             removals: Mutex::new(VecDeque::with_capacity(REMOVALS)),
@@ -73,7 +87,7 @@ impl HotEvents {
     }
 
     pub(super) fn get(&self, seq: u64) -> Option<Event> {
-        let event = self.shards[shard_of(seq)].lock().events.get(&seq).cloned();
+        let event = self.shards[shard_of(seq)].lock().take_note(seq);
         let count = if event.is_some() { &self.hits } else { &self.misses };
         count.fetch_add(1, Ordering::Relaxed);
         event
@@ -91,7 +105,7 @@ impl HotEvents {
     pub(super) fn contains(&self, id: &EventId) -> bool {
         let head = id_head(id);
         let seq = self.ids[shard_of(head)].lock().get(&head).copied();
-        seq.is_some_and(|seq| self.shards[shard_of(seq)].lock().events.peek(&seq).is_some_and(|event| event.id() == *id))
+        seq.is_some_and(|seq| self.shards[shard_of(seq)].lock().events.get(&seq).is_some_and(|kept| kept.event.id() == *id))
     }
 
     /// An event that was just committed.
@@ -120,8 +134,9 @@ impl HotEvents {
             self.removed.fetch_add(1, Ordering::Release);
         }
         let mut shard = self.shards[shard_of(seq)].lock();
-        if let Some(old) = shard.events.pop(&seq) {
-            self.forget(&mut shard, seq, &old);
+        if let Some(old) = shard.events.remove(&seq) {
+            self.forget(&mut shard, seq, &old.event);
+            shard.tidy();
         }
     }
 
@@ -151,13 +166,14 @@ impl HotEvents {
             return;
         }
         let head = id_head(&event.id());
+        // A number never stands for another event, so one that is here already stays.
+        let Entry::Vacant(place) = shard.events.entry(seq) else { return };
+        place.insert(Kept { event, wanted: false });
+        shard.order.push_back(seq);
         shard.bytes += cost_bytes;
-        if let Some(old) = shard.events.put(seq, event) {
-            shard.bytes -= cost(&old);
-        }
         self.ids[shard_of(head)].lock().insert(head, seq);
         while shard.bytes > self.shard_bytes_max {
-            let Some((seq, old)) = shard.events.pop_lru() else { break };
+            let Some((seq, old)) = shard.pop() else { break };
             self.forget(shard, seq, &old);
         }
     }
@@ -168,6 +184,40 @@ impl HotEvents {
         let mut ids = self.ids[shard_of(head)].lock();
         if ids.get(&head) == Some(&seq) {
             ids.remove(&head);
+        }
+    }
+}
+
+impl Shard {
+    /// The event, which gets another chance for being asked for.
+    fn take_note(&mut self, seq: u64) -> Option<Event> {
+        let kept = self.events.get_mut(&seq)?;
+        if !kept.wanted {
+            kept.wanted = true;
+        }
+        Some(kept.event.clone())
+    }
+
+    /// Takes out the next one that nobody asked for since it was last looked at. Everyone has one second chance, so it ends.
+    fn pop(&mut self) -> Option<(u64, Event)> {
+        loop {
+            let seq = self.order.pop_front()?;
+            match self.events.get_mut(&seq) {
+                Some(kept) if kept.wanted => {
+                    kept.wanted = false;
+                    self.order.push_back(seq);
+                }
+                Some(_) => return self.events.remove(&seq).map(|kept| (seq, kept.event)),
+                None => {}
+            }
+        }
+    }
+
+    /// Forgets the numbers of removed events before they are more than those of events.
+    fn tidy(&mut self) {
+        if self.order.len() > 2 * self.events.len() + STALE_MAX {
+            let events = &self.events;
+            self.order.retain(|seq| events.contains_key(seq));
         }
     }
 }
@@ -189,6 +239,29 @@ mod tests {
         assert_eq!(hot.get_by_id(&events[999].id()), Some((999, events[999].clone())));
         let known = hot.ids.iter().map(|ids| ids.lock().len()).sum::<usize>();
         assert_eq!(known, hot.shards.iter().map(|shard| shard.lock().events.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn what_is_asked_for_stays() {
+        let hot = HotEvents::new(64 << 10);
+        let events: Vec<_> = (0..1_000).map(|number| event(number, 1, 50, &[], "")).collect();
+        for (seq, event) in events.iter().enumerate() {
+            hot.insert(seq as u64, event.clone());
+            assert_eq!(hot.get(3).is_some(), seq >= 3, "{seq}");
+        }
+        assert!(!hot.contains(&events[4].id()));
+    }
+
+    #[test]
+    fn removed_events_leave_nothing_behind() {
+        let hot = HotEvents::new(64 << 20);
+        let one = event(1, 1, 50, &[], "");
+        for seq in 0..10_000 {
+            hot.insert(seq, one.clone());
+            hot.remove(seq);
+        }
+        assert_eq!(hot.used_bytes(), 0);
+        assert!(hot.shards.iter().all(|shard| shard.lock().order.len() <= STALE_MAX));
     }
 
     #[test]

@@ -36,7 +36,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crossbeam_channel::{Sender, TrySendError};
 use parking_lot::Mutex;
 
@@ -57,9 +56,9 @@ use crate::base::hex32::EventId;
 use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
 
-/// Called on the writer thread after each commit with what was accepted, in order of the numbers. [`Store::seq`] says so
-/// already.
-pub type OnCommit = Box<dyn Fn(&[(u64, Event)]) + Send>;
+/// Called on the writer thread after each commit with what was accepted, in order of the numbers, and with what tells the verdicts:
+/// it calls that once, first. [`Store::seq`] says so already.
+pub type OnCommit = Box<dyn Fn(&[(u64, Event)], &mut dyn FnMut()) + Send>;
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +192,7 @@ impl Store {
         let db = &self.0.core.db;
         let Some(seq) = db.get_with(schema::IDS, keys::id_key(id), keys::read_seq6)? else { return Ok(None) };
         let seq = seq.ok_or(ReadError::Damaged("an id"))?;
-        let read = |value: &[u8]| Event::from_bytes(Bytes::copy_from_slice(value)).ok_or(ReadError::Damaged("an event"));
+        let read = |value: &[u8]| Event::from_bytes(value).ok_or(ReadError::Damaged("an event"));
         let event = db.get_with(schema::EVENTS, &keys::event_key(seq), read)?.transpose()?;
         Ok(event.filter(|event| event.id() == *id))
     }

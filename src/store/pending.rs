@@ -1,6 +1,5 @@
 //! What is there while a batch is being decided: the database, and on top of it what the batch has changed so far.
 
-use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
 use super::apply::{Change, Present, Stored};
@@ -138,8 +137,7 @@ impl<'a> Pending<'a> {
         if let Some(event) = self.sources.hot.get(seq) {
             return Ok(Some(event));
         }
-        let event =
-            self.sources.db.get_with(EVENTS, &event_key(seq), |value| Event::from_bytes(Bytes::copy_from_slice(value)))?;
+        let event = self.sources.db.get_with(EVENTS, &event_key(seq), Event::from_bytes)?;
         event.map(|event| event.ok_or(ReadError::Damaged("an event"))).transpose()
     }
 

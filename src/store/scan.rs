@@ -79,7 +79,9 @@ impl Scan {
             };
             let place = found.row.place;
             let event = fetch(&self.streams, found, &reader, now_s)?;
-            self.streams.settle(place, |filter, _| event.as_ref().is_some_and(|event| filter.matches(event.view())));
+            let is_alone = self.streams.is_alone(place);
+            let wants = |filter: &Filter, _| event.as_ref().is_some_and(|event| is_alone || filter.matches(event.view()));
+            self.streams.settle(place, wants);
             if let Some(event) = event
                 && emit(event).is_break()
             {

@@ -103,6 +103,11 @@ impl Streams {
         !row.expires && self.streams.iter().any(|stream| stream.head == Some(row.place) && stream.decided)
     }
 
+    /// Whether one stream alone shows this place: what [`fetch`] found for it is what its filter wants.
+    pub(super) fn is_alone(&self, place: Place) -> bool {
+        self.streams.len() == 1 || self.streams.iter().filter(|stream| stream.head == Some(place)).count() == 1
+    }
+
     /// Whether any filter that shows this place matches the event.
     pub(super) fn any_matches(&self, place: Place, event: EventRef<'_>) -> bool {
         let mut showing = self.streams.iter().filter(|stream| stream.head == Some(place));
@@ -237,7 +242,8 @@ pub(super) fn fetch(streams: &Streams, found: Found, reader: &Reader<'_>, now_s:
     let place = found.row.place;
     let keep = |event: EventRef<'_>| !is_expired(event, now_s) && streams.any_matches(place, event);
     match found.event {
-        Some(event) => Ok(keep(event.view()).then_some(event)),
+        // It was looked up for a filter that it matches.
+        Some(event) => Ok((!is_expired(event.view(), now_s)).then_some(event)),
         None => reader.event_if(place.seq, keep),
     }
 }

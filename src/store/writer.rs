@@ -4,7 +4,9 @@
 //! 1. caches, then `seq`: whoever is told next finds the events.
 //! 2. the verdicts (`done`): each pushes a few bytes into one outbox, so a whole batch of them takes less than one fan-out.
 //!    They go first because a client that publishes in a window waits for them, and nobody sees fan-out later for it.
-//! 3. live fan-out (`OnCommit`), in order of the numbers, before the next batch is taken.
+//! 3. live fan-out, in order of the numbers, before the next batch is taken.
+//!
+//! The last two happen in the hook of the owner (`OnCommit`), who knows how to tell few and many.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -109,12 +111,15 @@ impl Writer {
             return;
         }
         self.publish(&decided);
-        told.into_iter().for_each(|(done, appended)| done(appended));
         if !decided.accepted.is_empty() {
             self.core.batches.fetch_add(1, Ordering::Relaxed);
             self.core.batched_events.fetch_add(decided.accepted.len() as u64, Ordering::Relaxed);
-            (self.on_commit)(&decided.accepted);
         }
+        let mut told = told.into_iter();
+        let mut tell = || told.by_ref().for_each(|(done, appended)| done(appended));
+        (self.on_commit)(&decided.accepted, &mut tell);
+        // Nobody is left without a verdict, whatever the hook does.
+        tell();
     }
 
     /// Makes a committed batch visible.

@@ -242,6 +242,10 @@ impl AnswerSigner for Answers {
         self.deliver(request.key, answer);
     }
 
+    fn together(&self, tell: &mut dyn FnMut()) {
+        self.publisher.together(tell);
+    }
+
     fn settled(&self, settled: &Settled) {
         self.news.settled(settled);
     }

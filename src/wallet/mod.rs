@@ -33,6 +33,11 @@ pub trait Publisher: Send + Sync {
     /// Sends an ephemeral event (an answer) to everybody who listens for it now, and says how many that were.
     fn publish(&self, event: &Event) -> usize;
 
+    /// Runs what sends several things: what goes to one client goes in one piece.
+    fn together(&self, tell: &mut dyn FnMut()) {
+        tell();
+    }
+
     /// Stores an ordinary event (kind 13194). Called again with the same bytes at every start; whoever has it does nothing.
     fn store(&self, event: Event);
 }

@@ -22,7 +22,7 @@ use crate::base::clock::Clock;
 use crate::base::hex32::EventId;
 use crate::base::shutdown::Shutdown;
 use crate::live::testing::{packed, signed};
-use crate::live::{Live, LiveConfig, TotalBytes};
+use crate::live::{self, Live, LiveConfig, TotalBytes};
 use crate::policy::{Limits, Policy, RateConfig, Rules};
 use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
@@ -160,6 +160,7 @@ struct House {
     url: String,
     address: std::net::SocketAddr,
     registry: Registry,
+    live: Live,
     heard: Arc<AtomicBool>,
 }
 
@@ -181,10 +182,11 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let registry = Registry::new();
     let heard = Arc::new(AtomicBool::new(false));
     let clock = Clock::system();
+    let live = Live::new(&LiveConfig::default(), clock.clone());
     let rates = RateConfig { enabled: false, ..RateConfig::default() };
     let relay = Relay::new(crate::relay::Parts {
         store: Arc::new(Nothing { heard: Arc::clone(&heard) }),
-        live: Live::new(&LiveConfig::default(), clock.clone()),
+        live: live.clone(),
         intake: Arc::new(NoIntake),
         policy: Arc::new(Policy::new(Limits::default(), &rates, Vec::new(), Rules::default())),
         clock,
@@ -201,7 +203,7 @@ async fn house_with(change: impl FnOnce(&mut Config)) -> House {
         health: Arc::new(NoHealth),
     };
     let server = Server::start(bound, config, parts);
-    House { server, shutdown, url: format!("ws://{address}/"), address, registry, heard }
+    House { server, shutdown, url: format!("ws://{address}/"), address, registry, live, heard }
 }
 
 /// A client that nobody has greeted yet: a login is only offered where one is needed.
@@ -401,6 +403,51 @@ async fn a_client_that_never_reads_is_not_read_from_either() {
     for _ in 0..sent {
         assert!(text(&mut client).await.starts_with("[\"COUNT\","));
     }
+}
+
+/// Another thread sends in the place of the connection's task, which answers the client all the while; the client reads late, so that
+/// the socket fills up in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_other_threads_send_comes_whole_once_and_in_order() {
+    const EVENTS: u64 = 600;
+    let house = house_with(|config| config.connection.outbox_bytes_max = 64 << 20).await;
+    let mut client = connect(&house).await;
+    client.send(Message::text(r#"["REQ","s",{"kinds":[1],"limit":0}]"#)).await.unwrap();
+    assert_eq!(text(&mut client).await, r#"["EOSE","s"]"#);
+    let live = house.live.clone();
+    let content = "x".repeat(10_000);
+    let event = move |number| packed(&signed::<&[&str], _>(1, 1, number, &[], &content));
+    let teller = std::thread::spawn(move || {
+        for number in 1..=EVENTS {
+            live::together(|| assert_eq!(live.publish(number, &event(number)), 1));
+            if number % 50 == 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    });
+    let (mut writing, mut reading) = client.split();
+    let asker = tokio::spawn(async move {
+        for _ in 0..200 {
+            writing.send(Message::text(r#"["COUNT","c",{}]"#)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let (mut next, mut counts) = (1, 0);
+    while next <= EVENTS || counts < 200 {
+        let message = tokio::time::timeout(Duration::from_secs(30), reading.next()).await.expect("the next frame in time");
+        let message = message.unwrap().unwrap().into_text().unwrap();
+        if message.starts_with("[\"COUNT\"") {
+            counts += 1;
+            continue;
+        }
+        assert!(message.contains(&format!("\"created_at\":{next},")) && message.ends_with("\"}]"), "event {next}");
+        next += 1;
+        if next == 5 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    asker.await.unwrap();
+    teller.join().unwrap();
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ fn a_failed_write_poisons_the_store_and_says_so_once() {
 #[test]
 fn a_second_start_and_strange_directories_are_refused_in_words() {
     let dir = tempfile::tempdir().unwrap();
-    let start = |name: &str| Store::open(&dir.path().join(name), &Config::default(), Clock::system(), Box::new(|_| {}));
+    let start = |name: &str| Store::open(&dir.path().join(name), &Config::default(), Clock::system(), Box::new(|_, _| {}));
     let words = |name: &str| start(name).err().unwrap().to_string();
     let store = start("ours").unwrap();
     assert!(words("ours").contains("is in use by another process"));
@@ -108,7 +108,7 @@ fn live_listeners_hear_every_event_once_in_order_after_it_can_be_read() {
     let store: Arc<OnceLock<Store>> = Arc::default();
     let behind = Arc::new(AtomicU64::new(0));
     let (list, opened, late) = (Arc::clone(&heard), Arc::clone(&store), Arc::clone(&behind));
-    let on_commit = Box::new(move |events: &[(u64, crate::protocol::event::Event)]| {
+    let on_commit = Box::new(move |events: &[(u64, crate::protocol::event::Event)], _: &mut dyn FnMut()| {
         let readable = opened.get().map_or(0, Store::seq);
         let last = events.last().map_or(0, |(seq, _)| *seq);
         late.fetch_add(u64::from(readable < last), Ordering::Relaxed);

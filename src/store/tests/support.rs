@@ -53,7 +53,7 @@ pub(in crate::store) fn open(dir: &Path) -> (Store, Clock) {
 
 pub(in crate::store) fn open_with(dir: &Path, config: &Config) -> (Store, Clock) {
     let clock = Clock::manual(NOW_S * 1_000);
-    (Store::open(dir, config, clock.clone(), Box::new(|_| {})).unwrap(), clock)
+    (Store::open(dir, config, clock.clone(), Box::new(|_, _| {})).unwrap(), clock)
 }
 
 /// Hands over all events at once and waits for all verdicts.

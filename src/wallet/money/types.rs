@@ -98,6 +98,11 @@ pub trait AnswerSigner: Send + Sync {
     /// Delivers a stored answer: after its commit, and again for a repeated request. On the money thread: it must not block.
     fn publish(&self, request: &RequestRef, answer: &Event);
 
+    /// Runs what tells clients several things after a commit: whoever is told more than one hears it at once. On the money thread.
+    fn together(&self, tell: &mut dyn FnMut()) {
+        tell();
+    }
+
     /// Money arrived at a payee (for notifications; [`super::Money::lookup`] has the rest). After the commit, on the money thread.
     fn settled(&self, settled: &Settled) {
         let _ = settled;

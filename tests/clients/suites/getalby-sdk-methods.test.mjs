@@ -1,4 +1,8 @@
-// Every method that NWCClient of @getalby/sdk knows, unmodified, and what tests/README.md says of each.
+// Every method that NWCClient of @getalby/sdk knows, unmodified, in both schemes, and what tests/README.md says of each.
+//
+// It takes the scheme for everything (requests, and which kind of notification it listens to) from what it reads in kind 13194, NIP-44 where
+// that is offered. hearth offers it always, so for NIP-04 the client is told of a wallet that does not: by overriding the public method that
+// reads the event, and nothing else.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
@@ -9,7 +13,17 @@ import { Findings } from "../support/matrix.mjs";
 
 import { NWCClient } from "@getalby/sdk/nwc";
 
-const client = (connection) => new NWCClient({ nostrWalletConnectUrl: connection.uri });
+/** The client as it meets a wallet of before NIP-44. */
+class ClientOfOldWallet extends NWCClient {
+    async getWalletServiceInfo() {
+        return { ...(await super.getWalletServiceInfo()), encryptions: ["nip04"] };
+    }
+}
+
+const SCHEMES = [
+    { scheme: "nip44_v2", column: "@getalby/sdk (NIP-44)", Client: NWCClient },
+    { scheme: "nip04", column: "@getalby/sdk (NIP-04)", Client: ClientOfOldWallet },
+];
 const hashOf = (preimage) => createHash("sha256").update(Buffer.from(preimage, "hex")).digest("hex");
 const NODE_KEY = `02${"79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"}`;
 
@@ -31,9 +45,10 @@ async function listener(of) {
     return { next, stop, told };
 }
 
-describe("@getalby/sdk, method by method", () => {
+for (const { scheme, column, Client } of SCHEMES) describe(`${column}, method by method`, () => {
     let hearth, payer, payee;
-    const found = new Findings("@getalby/sdk (NIP-44)");
+    const found = new Findings(column);
+    const client = (connection) => new Client({ nostrWalletConnectUrl: connection.uri });
     before(async () => {
         hearth = await Hearth.start();
         payer = client(await hearth.connect("payer", "--account", "payer"));
@@ -47,7 +62,9 @@ describe("@getalby/sdk, method by method", () => {
     });
 
     test("the info event announces methods, encryption and notifications", async () => {
-        const info = await within("13194", payer.getWalletServiceInfo());
+        const plain = new NWCClient(payer.options);
+        const info = await within("13194", plain.getWalletServiceInfo());
+        plain.close();
         assert.deepEqual(info.encryptions, ["nip44_v2", "nip04"]);
         for (const type of ["payment_received", "payment_sent"]) assert.ok(info.notifications.includes(type), type);
         assert.ok(info.capabilities.includes("notifications") && info.capabilities.includes("sign_message"));
@@ -129,10 +146,10 @@ describe("@getalby/sdk, method by method", () => {
     test("an app makes a connection for another", async () => {
         const hub = client(await hearth.connect("hub", "--account", "payer", "--methods", "create_connection,get_balance,pay_invoice"));
         const child = randomBytes(32).toString("hex");
-        const pubkey = new NWCClient({ relayUrls: [hearth.url], secret: child, walletPubkey: hub.walletPubkey }).publicKey;
+        const pubkey = new Client({ relayUrls: [hearth.url], secret: child, walletPubkey: hub.walletPubkey }).publicKey;
         const wish = { pubkey, name: "child", request_methods: ["get_balance"], isolated: false };
         const made = await found.call("create_connection", within("create_connection", hub.createConnection(wish)));
-        const app = new NWCClient({ relayUrls: [hearth.url], secret: child, walletPubkey: made.wallet_pubkey });
+        const app = new Client({ relayUrls: [hearth.url], secret: child, walletPubkey: made.wallet_pubkey });
         assert.equal((await within("get_balance", app.getBalance())).balance, (await hub.getBalance()).balance);
         await assert.rejects(within("refusal", app.payInvoice({ invoice: "x" })), { code: "RESTRICTED" });
         const more = { pubkey: "77".repeat(32), name: "more", request_methods: ["make_invoice"] };
@@ -141,5 +158,8 @@ describe("@getalby/sdk, method by method", () => {
         hub.close();
     });
 
-    test("all of it is as the table says", () => found.check());
+    test("all of it was said in one scheme, and is as the table says", async () => {
+        for (const one of [payer, payee]) assert.equal(one.encryptionType, scheme);
+        await found.check();
+    });
 });

@@ -274,7 +274,7 @@ fn a_copy_of_the_running_wallet_is_a_beginning_or_says_what_is_wrong() {
 
 fn store_in(dir: &Path) -> Result<Store, store::OpenError> {
     let config = store::Config { cache_bytes: 1 << 20, hot_bytes: 1 << 20, ..store::Config::default() };
-    Store::open(dir, &config, Clock::system(), Box::new(|_| {}))
+    Store::open(dir, &config, Clock::system(), Box::new(|_, _| {}))
 }
 
 fn publish(store: &Store, notes: &[Event]) {

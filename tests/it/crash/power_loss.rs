@@ -222,7 +222,7 @@ fn look(data: &Path, keys: &BTreeMap<PathBuf, Vec<u8>>, notes: &[Event], due: &[
     let (events, wallet) = (data.join("events"), data.join("wallet"));
     if events.exists() {
         let config = store::Config { cache_bytes: 1 << 20, hot_bytes: 1 << 20, ..store::Config::default() };
-        let store = Store::open(&events, &config, Clock::system(), Box::new(|_| {})).map_err(|error| error.to_string())?;
+        let store = Store::open(&events, &config, Clock::system(), Box::new(|_, _| {})).map_err(|error| error.to_string())?;
         look_at_events(&store, notes, due)?;
     } else if !due.is_empty() {
         return Err("the event store's directory is gone".to_owned());

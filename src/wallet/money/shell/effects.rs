@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
 use super::super::payment::Effect;
 use super::super::record::{Entry, Invoice, Record, Word};
 use super::super::turn::{Act, After, answers};
@@ -46,7 +44,7 @@ impl Worker {
     fn tell(&self, entry: &Entry) {
         remember_pending(&self.shared, entry);
         for answered in answers(&entry.record) {
-            if let Some(event) = Event::from_bytes(Bytes::copy_from_slice(&answered.event)) {
+            if let Some(event) = Event::from_bytes(&answered.event) {
                 remember_answer(&self.shared, &answered.request, &event);
                 self.signer.publish(&answered.request, &event);
             }
@@ -97,7 +95,7 @@ impl Worker {
                 }
             }
             Effect::Republish(request, bytes) => {
-                if let Some(event) = Event::from_bytes(Bytes::from(bytes)) {
+                if let Some(event) = Event::from_bytes(&bytes) {
                     self.signer.publish(&request, &event);
                 }
             }

@@ -214,7 +214,7 @@ impl Room {
     pub(super) fn stored_answer(&self, key: &RequestKey) -> Result<Option<KnownAnswer>, RowsError> {
         Ok(match rows::request(&self.shelf, key)? {
             Some(RequestRow::Paying) => Some(KnownAnswer::Pending),
-            Some(RequestRow::Answered(_, event)) => Event::from_bytes(event.into()).map(KnownAnswer::Answered),
+            Some(RequestRow::Answered(_, event)) => Event::from_bytes(&event).map(KnownAnswer::Answered),
             Some(RequestRow::Invoice(_)) | None => None,
         })
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
@@ -300,7 +299,8 @@ impl Worker {
         if is_tick {
             self.shared.view.show_open(&self.state);
         }
-        self.perform(after);
+        let (signer, mut after) = (Arc::clone(&self.signer), Some(after));
+        signer.together(&mut || after.take().into_iter().for_each(|after| self.perform(after)));
         true
     }
 
@@ -378,7 +378,7 @@ fn secret(seed: &Secret<[u8; 32]>, label: &[u8]) -> Secret<[u8; 32]> {
 fn remember(shared: &Shared, entry: &Entry) {
     remember_pending(shared, entry);
     for answered in answers(&entry.record) {
-        if let Some(event) = Event::from_bytes(Bytes::copy_from_slice(&answered.event)) {
+        if let Some(event) = Event::from_bytes(&answered.event) {
             remember_answer(shared, &answered.request, &event);
         }
     }

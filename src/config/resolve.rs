@@ -172,15 +172,6 @@ pub fn resolve(file: &File, path: Option<PathBuf>, data: PathBuf, problems: Prob
 }
 
 /// A count that the ranges of the file keep far below the limit of the machine.
-/// What names this relay where no URL is configured: the address it listens on and the names of this machine for itself.
-fn local_homes(listen: &str) -> Vec<Home> {
-    let own = listen.parse().map(|address: SocketAddr| address.ip()).ok().filter(|ip| !ip.is_unspecified());
-    let own = own.map(|ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
-    let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
-    names.extend(own.filter(|own| !names.contains(own)));
-    names.iter().filter_map(|name| Home::at_any_port(name).ok()).collect()
-}
-
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -272,12 +263,11 @@ impl Resolver {
                 Err(error) => self.problems.add(place, format!("{url:?}: {error}")),
             }
         }
-        if relay.url.is_empty() && !relay.other_urls.is_empty() {
-            self.problems.add("relay.other_urls", "relay.url must be set as well");
-        }
         if relay.url.is_empty() {
-            // The Host header is the client's word and proves nothing: whoever passes on another's login chooses it.
-            homes.extend(local_homes(&relay.listen));
+            if !relay.other_urls.is_empty() {
+                self.problems.add("relay.other_urls", "relay.url must be set as well");
+            }
+            homes.extend(Home::local(&relay.listen));
         }
         homes
     }
@@ -536,8 +526,8 @@ mod tests {
         let embedded = BackendSettings::Embedded(embedded::Config::default());
         assert_eq!(format!("{embedded:?}"), format!("{:?}", wallet.backend));
         assert!(settings.url.is_none());
-        assert_eq!(settings.homes, local_homes("0.0.0.0:1"));
-        assert_eq!(local_homes("192.0.2.7:7777").last(), Home::at_any_port("192.0.2.7").ok().as_ref());
+        assert_eq!(settings.homes, Home::local("0.0.0.0:1"));
+        assert_eq!(Home::local("192.0.2.7:7777").last(), Home::at_any_port("192.0.2.7").ok().as_ref());
     }
 
     #[test]

@@ -46,6 +46,16 @@ impl Home {
         Ok(Self { port: None, ..home })
     }
 
+    /// What names this relay where no URL is configured: the address it listens on and the names of this machine for itself. The Host
+    /// header is the client's word and proves nothing: whoever passes on another's login chooses it.
+    pub fn local(listen: &str) -> Vec<Self> {
+        let own = listen.parse().map(|address: std::net::SocketAddr| address.ip()).ok().filter(|ip| !ip.is_unspecified());
+        let own = own.map(|ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
+        names.extend(own.filter(|own| !names.contains(own)));
+        names.iter().filter_map(|name| Self::at_any_port(name).ok()).collect()
+    }
+
     /// Whether the URL that a client named is this place.
     fn is_named_by(&self, url: &str) -> bool {
         let Ok(named) = Self::parse(url) else { return false };

@@ -21,11 +21,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
@@ -61,31 +59,6 @@ impl Default for EventLimits {
 /// A tag of a draft: its name and values.
 #[derive(Clone, Debug)]
 pub struct Tag<'a>(pub SmallVec<[Text<'a>; 4]>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Tag<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(TagVisitor(PhantomData))
-    }
-}
-
-struct TagVisitor<'a>(PhantomData<&'a ()>);
-
-impl<'de: 'a, 'a> Visitor<'de> for TagVisitor<'a> {
-    type Value = Tag<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a tag: a list of strings")
-    }
-
-    /// The size of the message bounds the list.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tag<'a>, A::Error> {
-        let mut items = SmallVec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Tag(items))
-    }
-}
 
 impl Tag<'_> {
     /// The name (an empty text if there is none).
@@ -133,27 +106,6 @@ pub struct Draft<'a> {
     pub content: Text<'a>,
     /// The author's signature over the id.
     pub sig: Signature,
-}
-
-/// By name only: what serde derives for a struct would also take the bare list of its values.
-impl<'de: 'a, 'a> Deserialize<'de> for Draft<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(DraftVisitor(PhantomData))
-    }
-}
-
-struct DraftVisitor<'a>(PhantomData<&'a ()>);
-
-impl<'de: 'a, 'a> Visitor<'de> for DraftVisitor<'a> {
-    type Value = Draft<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Draft<'a>, A::Error> {
-        Draft::deserialize(serde::de::value::MapAccessDeserializer::new(map))
-    }
 }
 
 impl<'a> Draft<'a> {

@@ -263,13 +263,10 @@ impl Resolver {
                 Err(error) => self.problems.add(place, format!("{url:?}: {error}")),
             }
         }
-        if relay.url.is_empty() {
-            if !relay.other_urls.is_empty() {
-                self.problems.add("relay.other_urls", "relay.url must be set as well");
-            }
-            homes.extend(Home::local(&relay.listen));
+        if relay.url.is_empty() && !relay.other_urls.is_empty() {
+            self.problems.add("relay.other_urls", "relay.url must be set as well");
         }
-        homes
+        if relay.url.is_empty() { Home::local(&relay.listen) } else { homes }
     }
 
     fn limits(&mut self, limits: &Limits) -> policy::Limits {

@@ -190,7 +190,7 @@ fn open_session(rates: &RateConfig, events: usize) -> (Session, Arc<Outbox>) {
     let stored = (0..events as u64).map(|number| packed(&signed(number, 1))).collect();
     let relay = Relay::new(Parts { store: Arc::new(Canned(stored)), live, intake: Arc::new(NoIntake), policy, clock });
     let outbox = Outbox::new(1 << 20, TotalBytes::new(usize::MAX));
-    let mut session = relay.session(Peer { ip: [127, 0, 0, 1].into(), host: None }, Arc::clone(&outbox));
+    let mut session = relay.session(Peer { ip: [127, 0, 0, 1].into() }, Arc::clone(&outbox));
     session.on_open();
     (session, outbox)
 }
@@ -217,7 +217,9 @@ fn session(c: &mut Criterion) {
     }
     let rates = Rates::new(&counted, Ticker::monotonic());
     let (connection, author) = (rates.connection([127, 0, 0, 1].into()), EventId::default());
-    c.bench_function("count an event against its three allowances", |b| b.iter(|| rates.take_event(&connection, &author)));
+    c.bench_function("count an event against its three allowances", |b| {
+        b.iter(|| (rates.take_event(&connection, 1), rates.take_author(&author, 1)))
+    });
     let off = RateConfig { enabled: false, ..RateConfig::default() };
     let (mut session, outbox) = open_session(&off, 100);
     for (name, request) in [

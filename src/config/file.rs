@@ -101,6 +101,8 @@ section! {
         filters: u64 = 20, in 1..=1_000;
         /// Most values in one list of a filter.
         filter_values: u64 = 2_000, in 1..=100_000;
+        /// Most values in all filters that a connection has open.
+        open_values: u64 = 50_000, in 100..=10_000_000;
         /// Stored events sent for a filter without `limit`.
         limit_default: u64 = 500, in 1..=100_000;
         /// Most stored events sent for a filter.
@@ -114,7 +116,7 @@ section! {
         /// A COUNT stops here and says "approximate".
         count_max: u64 = 1_000_000, in 1..=100_000_000;
         /// Most COUNTs of a connection at once.
-        counts: u64 = 64, in 1..=1_000;
+        counts: u64 = 1_000, in 1..=10_000;
         /// Most keys that authenticate on one connection.
         auth_keys: u64 = 16, in 1..=1_000;
         /// Most AUTH messages of a connection in a minute.

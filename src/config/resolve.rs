@@ -266,7 +266,7 @@ impl Resolver {
         if relay.url.is_empty() && !relay.other_urls.is_empty() {
             self.problems.add("relay.other_urls", "relay.url must be set as well");
         }
-        homes
+        if relay.url.is_empty() { Home::local(&relay.listen) } else { homes }
     }
 
     fn limits(&mut self, limits: &Limits) -> policy::Limits {
@@ -290,6 +290,7 @@ impl Resolver {
             subscriptions: size(limits.subscriptions),
             filters: size(limits.filters),
             filter_values: size(limits.filter_values),
+            open_values: size(limits.open_values),
             default_limit: limits.limit_default,
             max_limit: limits.limit_max,
             past_s: limits.created_at_past_s,
@@ -522,7 +523,9 @@ mod tests {
         assert_eq!(format!("{:?}", wallet::money::Limits::default()), format!("{:?}", wallet.limits));
         let embedded = BackendSettings::Embedded(embedded::Config::default());
         assert_eq!(format!("{embedded:?}"), format!("{:?}", wallet.backend));
-        assert!(settings.homes.is_empty() && settings.url.is_none());
+        assert!(settings.url.is_none());
+        assert_eq!(settings.homes, Home::local("0.0.0.0:1"));
+        assert_eq!(Home::local("192.0.2.7:7777").last(), Home::at_any_port("192.0.2.7").ok().as_ref());
     }
 
     #[test]

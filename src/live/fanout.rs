@@ -111,10 +111,20 @@ impl Live {
         self.0.index.size()
     }
 
+    /// How many filters are compared whole with an event.
+    #[cfg(test)]
+    pub(super) fn comparisons(&self, event: &Event) -> usize {
+        let mut asked = 0;
+        self.0.index.matching_by(event.view(), |_| {
+            asked += 1;
+            false
+        });
+        asked
+    }
+
     fn give_up(&self, subscription: &Arc<Subscription>, lost: Lost) {
         // Several threads may find out at once; the client is told once.
-        if subscription.kill() {
-            lost.tell(subscription);
+        if subscription.give_up(lost) {
             self.take_out(subscription);
         }
     }

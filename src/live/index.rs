@@ -11,19 +11,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hashbrown::HashTable;
+use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
+use hashbrown::{HashSet, HashTable};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::keys::{Dimension, Keys};
 use super::subscription::Subscription;
 use crate::protocol::event::EventRef;
-use crate::protocol::filter::Filter;
+use crate::protocol::filter::{Filter, SortedTags};
 use crate::protocol::kind;
 
 /// Shards of the map, a power of two.
 const SHARDS: usize = 64;
+/// An event with more single-letter tags than this has them put in order before filters are compared with it.
+const UNSORTED_TAGS_MAX: usize = 16;
 /// The place of a posting that does not stand in the index.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
@@ -101,16 +104,36 @@ impl Index {
 
     /// The subscriptions that an event goes to, each once.
     pub fn matching(&self, event: EventRef<'_>) -> SmallVec<[Arc<Subscription>; 8]> {
+        if event.tags().nth(UNSORTED_TAGS_MAX).is_none() {
+            return self.matching_by(event, |filter| filter.matches(event));
+        }
+        let tags = SortedTags::of(event);
+        self.matching_by(event, |filter| filter.matches_sorted(event, &tags))
+    }
+
+    /// Asks `matches` once about each filter that is filed under a key of the event, under however many of them it is.
+    pub(super) fn matching_by(
+        &self,
+        event: EventRef<'_>,
+        mut matches: impl FnMut(&Filter) -> bool,
+    ) -> SmallVec<[Arc<Subscription>; 8]> {
         let is_wallet = kind::is_wallet(event.kind());
         let mut found: SmallVec<[Arc<Subscription>; 8]> = SmallVec::new();
         let mut repeats = false;
+        // A filter is filed under one kind of condition, and only of tags an event has several values.
+        let several = event.tags().nth(1).is_some();
+        let mut asked: HashSet<(usize, u32), RandomState> = HashSet::default();
         for key in self.keys.of_event(event) {
             let shard = self.shard(key).read();
             let Some(postings) = shard.find(key, |postings| postings.key == key) else { continue };
-            for Posting { subscription, filter, .. } in &postings.list {
-                let Some(filter) = subscription.filters.get(*filter as usize) else { continue };
-                if (!is_wallet || filter.names_someone()) && filter.matches(event) {
-                    repeats |= subscription.places.len() > 1;
+            for Posting { subscription, filter: number, .. } in &postings.list {
+                let Some(filter) = subscription.filters.get(*number as usize) else { continue };
+                let shares = subscription.places.len() > 1;
+                if several && shares && !asked.insert((Arc::as_ptr(subscription).addr(), *number)) {
+                    continue;
+                }
+                if (!is_wallet || filter.names_someone()) && matches(filter) {
+                    repeats |= shares;
                     found.push(Arc::clone(subscription));
                 }
             }

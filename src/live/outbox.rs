@@ -106,6 +106,8 @@ pub struct Outbox {
     state: Mutex<State>,
     max_bytes: usize,
     total: Arc<TotalBytes>,
+    /// Bytes that wait at the closed gates of all its subscriptions.
+    held: AtomicUsize,
     /// Sends for a task that sleeps.
     direct: OnceLock<Arc<dyn Direct>>,
     me: Weak<Outbox>,
@@ -173,7 +175,14 @@ impl Frame {
 impl Outbox {
     /// An empty outbox that holds at most `max_bytes`.
     pub fn new(max_bytes: usize, total: Arc<TotalBytes>) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self { state: Mutex::default(), max_bytes, total, direct: OnceLock::new(), me: me.clone() })
+        Arc::new_cyclic(|me| Self {
+            state: Mutex::default(),
+            max_bytes,
+            total,
+            direct: OnceLock::new(),
+            held: AtomicUsize::new(0),
+            me: me.clone(),
+        })
     }
 
     /// From now on other threads may send what waits here through this, while the connection's task sleeps.
@@ -250,8 +259,21 @@ impl Outbox {
         self.state.lock().phase != Phase::Open
     }
 
-    pub(super) fn total(&self) -> &TotalBytes {
-        &self.total
+    /// Makes room at a closed gate, within the bound of this connection and of all together. False: there is none.
+    pub(super) fn hold(&self, bytes: usize) -> bool {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.max_bytes || (held > FLOOR_BYTES && !self.total.has_room(bytes)) {
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.total.add(bytes);
+        true
+    }
+
+    /// Gives room back that [`Outbox::hold`] made.
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.total.take(bytes);
     }
 
     /// Bytes that wait.

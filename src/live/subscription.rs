@@ -49,6 +49,8 @@ pub struct Subscription {
     sent: OnceLock<Box<[EventId]>>,
     gate: Mutex<Gate>,
     limits: GateLimits,
+    /// What its filters cost ([`Filter::cost`]).
+    cost: usize,
 }
 
 /// What came while the query ran.
@@ -77,6 +79,7 @@ impl Subscription {
     pub(super) fn new(id: &str, filters: Arc<[Filter]>, places: usize, outbox: Arc<Outbox>, limits: GateLimits) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
+            cost: filters.iter().map(Filter::cost).sum(),
             head: relay_message::event_head(id).into_boxed_str(),
             filters,
             places: empty_places(places),
@@ -104,12 +107,34 @@ impl Subscription {
         self.alive.load(Ordering::Acquire)
     }
 
+    /// What its filters cost to keep.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
     /// Ends it: frames that still wait are dropped when they are taken. True for the one call that ended it.
     pub(super) fn kill(&self) -> bool {
-        let was_alive = self.alive.swap(false, Ordering::AcqRel);
-        let pending = std::mem::take(&mut *self.gate.lock());
-        self.outbox.total().take(pending.bytes);
-        was_alive
+        self.end(|| {})
+    }
+
+    /// Ends it because it is lost, and tells the client. True for the one call that ended it.
+    pub(super) fn give_up(&self, lost: Lost) -> bool {
+        self.end(|| lost.tell(self))
+    }
+
+    /// What is told stands in the outbox before the lock is given back: whoever ends it otherwise, to replace it, waits for that, so
+    /// that the client never reads it as said of the replacement.
+    fn end(&self, tell: impl FnOnce()) -> bool {
+        let mut gate = self.gate.lock();
+        if !self.is_alive() {
+            return false;
+        }
+        tell();
+        self.alive.store(false, Ordering::Release);
+        let pending = std::mem::take(&mut *gate);
+        drop(gate);
+        self.outbox.let_go(pending.bytes);
+        true
     }
 
     /// Gives it an event that matches. `false` if it does not want it (ended, or sent before).
@@ -135,7 +160,7 @@ impl Subscription {
         let after = at_seq.min(CLOSED_GATE - 1);
         let mut gate = self.gate.lock();
         let waiting = std::mem::take(&mut *gate);
-        self.outbox.total().take(waiting.bytes);
+        self.outbox.let_go(waiting.bytes);
         for (seq, event) in &waiting.pending {
             self.send(*seq, after, event)?;
         }
@@ -153,7 +178,9 @@ impl Subscription {
         if !self.is_alive() {
             return Ok(false);
         }
-        self.outbox.total().add(bytes);
+        if !self.outbox.hold(bytes) {
+            return Err(Lost::Gate);
+        }
         gate.bytes += bytes;
         gate.pending.push((seq, event.clone()));
         Ok(true)

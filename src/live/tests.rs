@@ -1,6 +1,7 @@
 //! The index against the plain comparison of every filter with every event, and the outbox at its bounds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -9,11 +10,11 @@ use rand_chacha::ChaCha8Rng;
 use super::fanout::{Live, LiveConfig};
 use super::outbox::{Outbox, Outgoing, TotalBytes};
 use super::recent::RecentLimits;
-use super::subscription::Subscription;
+use super::subscription::{GateLimits, Subscription};
 use super::testing::{key_hex, packed, signed};
 use crate::base::clock::Clock;
 use crate::protocol::event::Event;
-use crate::protocol::filter::Filter;
+use crate::protocol::filter::{Filter, SortedTags};
 use crate::protocol::kind;
 
 const NOW: u64 = 1_700_000_000;
@@ -152,7 +153,7 @@ fn subscribing_and_publishing_from_many_threads_leaves_a_clean_index() {
 #[test]
 fn the_memory_of_wallet_messages_is_bounded_and_finds_what_comparing_everything_finds() {
     let clock = Clock::manual(NOW * 1_000);
-    let recent = RecentLimits { keep_ms: 60_000, bytes: 60_000 };
+    let recent = RecentLimits { keep_ms: 60_000, bytes: 60_000, author_bytes: 60_000 };
     let live = Live::new(&LiveConfig { recent, ..LiveConfig::default() }, clock.clone());
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut all: Vec<Event> = Vec::new();
@@ -186,6 +187,152 @@ fn the_memory_of_wallet_messages_is_bounded_and_finds_what_comparing_everything_
     let anyone: Filter = serde_json::from_value(serde_json::json!({"authors": (0..6).map(key_hex).collect::<Vec<_>>()})).unwrap();
     assert!(live.recent().find(&anyone).is_empty());
     assert_eq!(live.recent().bytes(), 0);
+}
+
+#[test]
+fn an_author_pushes_out_its_own_wallet_messages_only() {
+    let recent = RecentLimits { keep_ms: 60_000, bytes: 100_000, author_bytes: 10_000 };
+    let live = Live::new(&LiveConfig { recent, ..LiveConfig::default() }, Clock::manual(NOW * 1_000));
+    let wallet = |author: u8, number: u32| packed(&signed(author, 23_195, NOW, &[["p", &key_hex(9)]], &number.to_string()));
+    let quiet = wallet(1, 0);
+    assert!(live.recent().keep(&quiet));
+    let loud: Vec<Event> = (0..300).map(|number| wallet(2, number)).collect();
+    assert!(loud.iter().all(|event| live.recent().keep(event)));
+    assert!(live.recent().has(&quiet.id()));
+    assert!(live.recent().has(&loud[299].id()) && !live.recent().has(&loud[0].id()));
+    assert!(live.recent().bytes() <= 12_000, "{}", live.recent().bytes());
+    let from =
+        |author: u8| serde_json::from_value(serde_json::json!({"authors": [key_hex(author)], "#p": [key_hex(9)]})).unwrap();
+    assert_eq!(live.recent().find(&from(1)), [quiet]);
+    assert!((5..=10).contains(&live.recent().find(&from(2)).len()));
+}
+
+#[test]
+fn a_filter_that_many_events_stand_under_looks_at_the_last_to_come_only() {
+    let recent = RecentLimits { author_bytes: 1 << 30, bytes: 1 << 30, ..RecentLimits::default() };
+    let live = Live::new(&LiveConfig { recent, ..LiveConfig::default() }, Clock::manual(NOW * 1_000));
+    let me = key_hex(9);
+    let early = packed(&signed(1, 23_195, NOW, &[["p", &me], ["t", "x"]], "early"));
+    live.recent().keep(&early);
+    for number in 0..2_048 {
+        live.recent().keep(&packed(&signed(2, 23_195, NOW, &[["p", &me]], &number.to_string())));
+    }
+    let find = |filter: serde_json::Value| live.recent().find(&serde_json::from_value(filter).unwrap());
+    assert!(find(serde_json::json!({"#p": [me], "#t": ["x"]})).is_empty(), "2048 came later");
+    assert_eq!(find(serde_json::json!({"#p": [me], "authors": [key_hex(1)]})), [early], "the list with fewer is walked");
+}
+
+#[test]
+fn a_filter_is_compared_once_with_an_event_that_finds_it_under_many_values() {
+    let values = |from: u32, to: u32| (from..to).map(|number| format!("v{number}")).collect::<Vec<_>>();
+    let live = Live::new(&LiveConfig::default(), Clock::manual(NOW * 1_000));
+    let outbox = Outbox::new(1 << 20, TotalBytes::new(usize::MAX));
+    let filter = |a: &[String]| -> Filter { serde_json::from_value(serde_json::json!({"#a": a, "#b": values(0, 400)})).unwrap() };
+    let filters: Arc<[Filter]> = [filter(&["none".to_owned()]), filter(&["v7".to_owned()])].into();
+    let by_many: Arc<[Filter]> =
+        [serde_json::from_value(serde_json::json!({"#b": values(0, 300), "#a": values(0, 301)})).unwrap()].into();
+    live.subscribe("few", filters, Arc::clone(&outbox));
+    live.subscribe("many", by_many, Arc::clone(&outbox));
+    let tags: Vec<[String; 2]> =
+        values(0, 600).into_iter().map(|value| ["b".to_owned(), value]).chain([["a".to_owned(), "v7".to_owned()]]).collect();
+    let event = packed(&signed(1, 1, NOW, &tags, ""));
+    assert_eq!(live.comparisons(&event), 2, "one of the two that are filed under a value of #a, and the other subscription's");
+    assert_eq!(live.publish(1, &event), 2);
+}
+
+#[test]
+fn sorted_tags_match_what_unsorted_ones_match() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut matched = 0;
+    for _ in 0..2_000 {
+        let letters = ["a", "b", "c"];
+        let mut tags = vec![["p".to_owned(), key_hex(rng.random_range(0..4))]];
+        for _ in 0..rng.random_range(0..30) {
+            tags.push([(*letters.choose(&mut rng).unwrap()).to_owned(), rng.random_range(0..40).to_string()]);
+        }
+        let event = packed(&signed(1, 1, NOW, &tags, ""));
+        let mut filter = serde_json::Map::new();
+        for letter in letters.iter().filter(|_| rng.random_bool(0.5)).collect::<Vec<_>>() {
+            let wanted: Vec<String> = (0..rng.random_range(1..50)).map(|_| rng.random_range(0..400).to_string()).collect();
+            filter.insert(format!("#{letter}"), wanted.into());
+        }
+        if rng.random_bool(0.3) {
+            filter.insert("#p".into(), vec![key_hex(rng.random_range(0..4)), key_hex(9)].into());
+        }
+        let filter: Filter = serde_json::from_value(filter.into()).unwrap();
+        let sorted = filter.matches_sorted(event.view(), &SortedTags::of(event.view()));
+        assert_eq!(sorted, filter.matches(event.view()), "{filter:?} {event:?}");
+        matched += usize::from(sorted);
+    }
+    assert!((200..1_800).contains(&matched), "{matched}");
+}
+
+#[test]
+fn closed_gates_of_a_connection_hold_no_more_than_its_bound_and_what_all_have_room_for() {
+    let event = |number: u32| packed(&signed::<&[&str], _>(1, 1, NOW, &[], &format!("{number}{}", "x".repeat(10_000))));
+    let waiting = |max_bytes: usize, total: &Arc<TotalBytes>| {
+        let live = Live::new(&LiveConfig::default(), Clock::manual(NOW * 1_000));
+        let outbox = Outbox::new(max_bytes, Arc::clone(total));
+        let open: Vec<_> =
+            (0..40).map(|at| live.subscribe(&at.to_string(), Arc::from([Filter::default()]), Arc::clone(&outbox))).collect();
+        for number in 0..40 {
+            live.publish(u64::from(number) + 1, &event(number));
+        }
+        let alive = open.iter().filter(|subscription| subscription.is_alive()).count();
+        assert_eq!(alive, live.subscriptions());
+        let mut told = Vec::new();
+        outbox.pop_batch(usize::MAX, &mut told);
+        assert_eq!(told.len(), 40 - alive, "each that is over is told so, and the connection goes on");
+        assert!(!outbox.is_closing());
+        (live, outbox, open, alive)
+    };
+    let roomy = TotalBytes::new(usize::MAX);
+    let (live, _, open, alive) = waiting(1_000_000, &roomy);
+    assert!(alive < 3 && roomy.used() <= 1_000_000, "{alive} of 40 hold {}", roomy.used());
+    let small = TotalBytes::new(200_000);
+    let (crowded, ..) = waiting(100_000_000, &small);
+    assert!(small.used() <= 200_000, "{}", small.used());
+    open.iter().for_each(|subscription| live.unsubscribe(subscription));
+    assert_eq!((roomy.used(), live.index_size()), (0, (0, 0)));
+    drop(crowded);
+}
+
+#[test]
+fn a_lost_subscription_is_told_so_before_its_id_is_free_again() {
+    let live = Live::new(&LiveConfig { gate: GateLimits { events: 0, bytes: 0 }, ..LiveConfig::default() }, Clock::manual(0));
+    let outbox = Outbox::new(1 << 30, TotalBytes::new(usize::MAX));
+    let event = packed(&signed::<&[&str], _>(1, 1, NOW, &[], ""));
+    let (rounds, is_over) = (20_000, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let publisher = live.clone();
+        let is_over = &is_over;
+        scope.spawn(move || {
+            for seq in (1..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                publisher.publish(seq, &event);
+            }
+        });
+        for round in 0..rounds {
+            let subscription = live.subscribe("s", Arc::from([Filter::default()]), Arc::clone(&outbox));
+            std::hint::spin_loop();
+            live.unsubscribe(&subscription);
+            outbox.push_text(format!("after {round}"));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mut out = Vec::new();
+    outbox.pop_batch(usize::MAX, &mut out);
+    let texts: Vec<String> =
+        out.iter().map(|frame| if let Outgoing::Text(text) = frame { text.to_string() } else { String::new() }).collect();
+    let mut closed = 0;
+    for text in &texts {
+        if text.starts_with("after") {
+            closed = 0;
+        } else {
+            closed += 1;
+            assert_eq!(closed, 1, "two CLOSED of one id without its replacement in between");
+        }
+    }
+    assert!(texts.len() >= 20_000, "{} texts", texts.len());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use super::login::Login;
 use crate::protocol::event::Draft;
 use crate::protocol::kind::{self, Class};
 use crate::protocol::reason::Reason;
+use crate::protocol::repost::carries_protected;
 
 /// Kind, time and expiry.
 pub fn check_event(draft: &Draft<'_>, limits: &Limits, now_s: u64) -> Result<(), Reason> {
@@ -18,7 +19,7 @@ pub fn check_event(draft: &Draft<'_>, limits: &Limits, now_s: u64) -> Result<(),
     if draft.expiration().is_some_and(|at| at <= now_s) {
         return Err(Reason::invalid("expired"));
     }
-    if matches!(draft.kind, kind::REPOST | kind::GENERIC_REPOST) && carries_protected(draft) {
+    if matches!(draft.kind, kind::REPOST | kind::GENERIC_REPOST) && carries_protected(&draft.content) {
         return Err(Reason::blocked("the reposted event is protected, it must not be published by others"));
     }
     Ok(())
@@ -48,9 +49,4 @@ pub fn check_protected(draft: &Draft<'_>, login: &Login) -> Result<(), Reason> {
     } else {
         Reason::restricted("this event is protected, only its author may publish it")
     })
-}
-
-/// Whether the content is an event with a `-` tag (NIP-18, NIP-70).
-fn carries_protected(draft: &Draft<'_>) -> bool {
-    draft.content.starts_with('{') && Draft::parse(&draft.content).is_ok_and(|inner| inner.has_tag("-"))
 }

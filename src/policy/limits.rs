@@ -19,6 +19,8 @@ pub struct Limits {
     pub filters: usize,
     /// Most values in one list of a filter.
     pub filter_values: usize,
+    /// Most values in all filters of all open subscriptions and waiting COUNTs of a connection.
+    pub open_values: usize,
     /// Stored events for a filter without `limit`.
     pub default_limit: u64,
     /// Most stored events for any filter.
@@ -31,7 +33,7 @@ pub struct Limits {
     pub ephemeral_s: u64,
     /// Where COUNT stops.
     pub count_max: u64,
-    /// Most COUNTs of a connection that wait for another slice.
+    /// Most COUNTs of a connection that wait; few of them are begun at a time.
     pub counts: usize,
     /// How long a stored query may run before others have their turn.
     pub slice: Duration,
@@ -52,13 +54,14 @@ impl Default for Limits {
             subscriptions: 200,
             filters: 20,
             filter_values: 2_000,
+            open_values: 50_000,
             default_limit: 500,
             max_limit: 5_000,
             past_s: 3 * 365 * 86_400,
             future_s: 15 * 60,
             ephemeral_s: 15 * 60,
             count_max: 1_000_000,
-            counts: 64,
+            counts: 1_000,
             slice: Duration::from_millis(2),
             login_keys: 16,
             logins_per_minute: 10,

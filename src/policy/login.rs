@@ -40,10 +40,20 @@ impl Home {
         Ok(Self { host: host.to_ascii_lowercase(), port: url.port() })
     }
 
-    /// From the Host header of a request: its port is not compared, since a proxy may have changed it.
-    pub fn from_host_header(host: &str) -> Result<Self, BadUrl> {
+    /// A host, whatever the port.
+    pub fn at_any_port(host: &str) -> Result<Self, BadUrl> {
         let home = Self::parse(&format!("ws://{host}/"))?;
         Ok(Self { port: None, ..home })
+    }
+
+    /// What names this relay where no URL is configured: the address it listens on and the names of this machine for itself. The Host
+    /// header is the client's word and proves nothing: whoever passes on another's login chooses it.
+    pub fn local(listen: &str) -> Vec<Self> {
+        let own = listen.parse().map(|address: std::net::SocketAddr| address.ip()).ok().filter(|ip| !ip.is_unspecified());
+        let own = own.map(|ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
+        names.extend(own.filter(|own| !names.contains(own)));
+        names.iter().filter_map(|name| Self::at_any_port(name).ok()).collect()
     }
 
     /// Whether the URL that a client named is this place.
@@ -111,7 +121,9 @@ impl Login {
             return Err(Reason::invalid("the challenge is not the one of this connection"));
         }
         if !draft.tag_value("relay").is_some_and(|url| homes.iter().any(|home| home.is_named_by(url))) {
-            return Err(Reason::invalid("the relay tag does not name this relay"));
+            return Err(Reason::invalid(
+                "the relay tag does not name this relay, whose operator says in relay.url under which name it is reached",
+            ));
         }
         if !self.has(&draft.pubkey) && self.keys.len() >= limits.login_keys {
             return Err(Reason::restricted(format!("at most {} keys may log in on one connection", limits.login_keys)));
@@ -173,9 +185,9 @@ mod tests {
         assert!(home.is_named_by("wss://relay.example.com:8443/"));
         assert!(!home.is_named_by("wss://relay.example.com/"));
         assert!(Home::parse("wss://b\u{fc}cher.example").unwrap().is_named_by("wss://xn--bcher-kva.example"));
-        assert!(Home::from_host_header("127.0.0.1:7777").unwrap().is_named_by("ws://127.0.0.1:7777"));
-        assert!(Home::from_host_header("[::1]:7777").unwrap().is_named_by("ws://[::1]:7777/"));
-        assert!(Home::from_host_header("evil.com/@x").is_ok_and(|home| !home.is_named_by("ws://x")));
+        assert!(Home::at_any_port("127.0.0.1:7777").unwrap().is_named_by("ws://127.0.0.1:7777"));
+        assert!(Home::at_any_port("[::1]:7777").unwrap().is_named_by("ws://[::1]:7777/"));
+        assert!(Home::at_any_port("evil.com/@x").is_ok_and(|home| !home.is_named_by("ws://x")));
     }
 
     #[test]

@@ -32,8 +32,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy from its settings. `homes` are the public URLs of this relay; without any, a login must name the host that the
-    /// client connected to.
+    /// A policy from its settings. `homes` are the URLs of this relay, one of which a login must name.
     pub fn new(limits: Limits, rates: &RateConfig, homes: Vec<Home>, rules: Rules) -> Self {
         Self { limits, rates: Rates::new(rates, rate::Ticker::monotonic()), homes, rules: RwLock::new(Arc::new(rules)) }
     }

@@ -2,10 +2,11 @@
 //!
 //! Maps are bounded: an entry that is full again tells nothing and is removed when the map has grown.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use governor::clock::Clock as GovernorClock;
@@ -13,9 +14,11 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{InsufficientCapacity, NotUntil, Quota, RateLimiter};
+use parking_lot::Mutex;
 
 use crate::base::clock::Clock;
 use crate::base::hex32::PublicKey;
+use crate::protocol::event::{Draft, single_letter};
 use crate::protocol::reason::Reason;
 
 /// Entries that a map holds before it is searched for ones to remove.
@@ -26,6 +29,12 @@ const SWEEP_EVERY: u32 = 4_096;
 const COUNT_WEIGHT: u32 = 10;
 /// A wrong signature takes as much from the allowance of its address as this many events.
 const BAD_SIGNATURE_WEIGHT: u32 = 50;
+/// What a wrong signature is owed for waits no longer than this.
+const DEBT_MAX: Duration = Duration::from_secs(60);
+/// So many rows in the index of tags weigh as much as an event.
+const ROWS_PER_EVENT: usize = 16;
+/// So many bytes that cannot be read weigh as much as a REQ.
+const BYTES_PER_REQUEST: usize = 4_096;
 
 /// So many a second, and so many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +178,7 @@ struct Shared {
     config: RateConfig,
     events_by_ip: Keyed<u128>,
     events_by_key: Keyed<PublicKey>,
+    debts: Debts,
     queries_by_ip: Keyed<u128>,
 }
 
@@ -191,6 +201,7 @@ impl Rates {
             config: *config,
             events_by_ip: Keyed::new(config.events_per_ip, &ticker),
             events_by_key: Keyed::new(config.events_per_key, &ticker),
+            debts: Debts::default(),
             queries_by_ip: Keyed::new(config.queries_per_ip, &ticker),
             ticker,
         }))
@@ -205,20 +216,40 @@ impl Rates {
         ConnectionRates { network: network(ip), own }
     }
 
-    /// One EVENT.
-    pub fn take_event(&self, connection: &ConnectionRates, author: &PublicKey) -> Result<(), Reason> {
+    /// One EVENT of this weight ([`event_weight`]), from whoever sends it.
+    pub fn take_event(&self, connection: &ConnectionRates, weight: u32) -> Result<(), Reason> {
         let (Some(shared), Some((events, _))) = (&self.0, &connection.own) else { return Ok(()) };
-        events.take(1).map_err(|wait| refusal("events from this connection", wait))?;
-        shared.events_by_ip.take(&connection.network, 1).map_err(|wait| refusal("events from this address", wait))?;
-        shared.events_by_key.take(author, 1).map_err(|wait| refusal("events from this key", wait))
+        let refused = |wait| refusal("events from this address", wait);
+        shared.debts.check(connection.network, shared.ticker.now()).map_err(refused)?;
+        events.take(weight).map_err(|wait| refusal("events from this connection", wait))?;
+        shared.events_by_ip.take(&connection.network, weight).map_err(refused)
     }
 
-    /// An EVENT whose signature was wrong: its sender made us work for nothing.
+    /// The same EVENT, from its author: after its signature was found good, so that nobody uses up what another has.
+    pub fn take_author(&self, author: &PublicKey, weight: u32) -> Result<(), Reason> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        shared.events_by_key.take(author, weight).map_err(|wait| refusal("events from this key", wait))
+    }
+
+    /// An EVENT whose signature was wrong: its sender made us work for nothing. What its address cannot pay now it owes, and
+    /// nothing more is taken from it until then.
     pub fn take_bad_signature(&self, connection: &ConnectionRates) {
-        if let Some(shared) = &self.0 {
-            // Nothing to refuse any more: the allowance is only made smaller.
-            let _ = shared.events_by_ip.take(&connection.network, BAD_SIGNATURE_WEIGHT);
+        let Some(shared) = &self.0 else { return };
+        let (mut owed, mut step) = (BAD_SIGNATURE_WEIGHT.min(shared.config.events_per_ip.burst), BAD_SIGNATURE_WEIGHT);
+        while owed > 0 && step > 0 {
+            if step <= owed && shared.events_by_ip.take(&connection.network, step).is_ok() {
+                owed -= step;
+            } else {
+                step /= 2;
+            }
         }
+        let each = Duration::from_secs(1) / shared.config.events_per_ip.per_second.max(1);
+        shared.debts.add(connection.network, each.saturating_mul(owed), shared.ticker.now());
+    }
+
+    /// A message of so many bytes that could not be read.
+    pub fn take_unreadable(&self, connection: &ConnectionRates, bytes: usize) -> Result<(), Reason> {
+        self.take_query(connection, u32::try_from(1 + bytes / BYTES_PER_REQUEST).unwrap_or(u32::MAX))
     }
 
     /// One REQ.
@@ -236,6 +267,52 @@ impl Rates {
         queries.take(weight).map_err(|wait| refusal("queries from this connection", wait))?;
         shared.queries_by_ip.take(&connection.network, weight).map_err(|wait| refusal("queries from this address", wait))
     }
+}
+
+/// What an event weighs: one, and more for what it writes into the index of tags.
+pub fn event_weight(draft: &Draft<'_>) -> u32 {
+    let rows = draft.tags.iter().filter(|tag| single_letter(tag.name()).is_some() && tag.value().is_some()).count();
+    u32::try_from(1 + rows / ROWS_PER_EVENT).unwrap_or(u32::MAX)
+}
+
+/// Addresses that owe something, and until when. Bounded by [`ENTRIES_KEPT`]; most of the time there are none.
+#[derive(Default)]
+struct Debts {
+    until: Mutex<HashMap<u128, Duration>>,
+    /// No debt lasts longer than this, in milliseconds: whoever comes later need not look.
+    last_ms: AtomicU64,
+}
+
+impl Debts {
+    fn check(&self, network: u128, now: Duration) -> Result<(), Wait> {
+        if whole_ms(now) >= self.last_ms.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.until.lock().get(&network).map(|until| until.saturating_sub(now)) {
+            Some(wait) if !wait.is_zero() => Err(Wait(wait)),
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&self, network: u128, owed: Duration, now: Duration) {
+        if owed.is_zero() {
+            return;
+        }
+        let mut all = self.until.lock();
+        if all.len() >= ENTRIES_KEPT {
+            all.retain(|_, until| *until > now);
+        }
+        if all.len() >= ENTRIES_KEPT && !all.contains_key(&network) {
+            return;
+        }
+        let until = all.entry(network).or_insert(now);
+        *until = ((*until).max(now) + owed).min(now + DEBT_MAX);
+        self.last_ms.fetch_max(whole_ms(*until).saturating_add(1), Ordering::Relaxed);
+    }
+}
+
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What counts as one address: an IPv4 address, or the /64 that one IPv6 customer has.
@@ -270,6 +347,12 @@ mod tests {
         [number; 32].into()
     }
 
+    /// One event that is what its author says.
+    fn take(rates: &Rates, connection: &ConnectionRates, author: &PublicKey) -> Result<(), Reason> {
+        rates.take_event(connection, 1)?;
+        rates.take_author(author, 1)
+    }
+
     #[test]
     fn each_allowance_refuses_with_the_time_to_wait_and_recovers() {
         let clock = Clock::manual(1_000_000);
@@ -277,26 +360,26 @@ mod tests {
         let ip: IpAddr = [10, 0, 0, 1].into();
         let connection = rates.connection(ip);
         for _ in 0..5 {
-            rates.take_event(&connection, &key(1)).unwrap();
+            take(&rates, &connection, &key(1)).unwrap();
         }
         let words = |result: Result<(), Reason>| result.unwrap_err().to_string();
-        assert_eq!(words(rates.take_event(&connection, &key(1))), "rate-limited: too many events from this connection, wait 1 s");
+        assert_eq!(words(take(&rates, &connection, &key(1))), "rate-limited: too many events from this connection, wait 1 s");
         // Another connection: the key has three left, then the address has twelve.
         let second = rates.connection(ip);
         for _ in 0..3 {
-            rates.take_event(&second, &key(1)).unwrap();
+            take(&rates, &second, &key(1)).unwrap();
         }
-        assert_eq!(words(rates.take_event(&second, &key(1))), "rate-limited: too many events from this key, wait 1 s");
+        assert_eq!(words(take(&rates, &second, &key(1))), "rate-limited: too many events from this key, wait 1 s");
         let many: Vec<_> = (0..4).map(|_| rates.connection(ip)).collect();
-        let taken = many.iter().flat_map(|c| (0..5).map(move |_| c)).filter(|c| rates.take_event(c, &key(2)).is_ok()).count();
+        let taken = many.iter().flat_map(|c| (0..5).map(move |_| c)).filter(|c| take(&rates, c, &key(2)).is_ok()).count();
         assert_eq!(taken, 8, "the key's burst");
         assert_eq!(
-            words(rates.take_event(&rates.connection(ip), &key(3))),
+            words(take(&rates, &rates.connection(ip), &key(3))),
             "rate-limited: too many events from this address, wait 1 s"
         );
-        rates.take_event(&rates.connection([10, 0, 0, 2].into()), &key(4)).unwrap();
+        take(&rates, &rates.connection([10, 0, 0, 2].into()), &key(4)).unwrap();
         clock.set_ms(1_010_000);
-        rates.take_event(&connection, &key(1)).unwrap();
+        take(&rates, &connection, &key(1)).unwrap();
     }
 
     #[test]
@@ -315,7 +398,7 @@ mod tests {
 
         let off = Rates::new(&RateConfig { enabled: false, ..config() }, Ticker::Manual(clock));
         let connection = off.connection([10, 0, 0, 1].into());
-        assert!((0..1_000).all(|_| off.take_event(&connection, &key(1)).is_ok() && off.take_count(&connection).is_ok()));
+        assert!((0..1_000).all(|_| take(&off, &connection, &key(1)).is_ok() && off.take_count(&connection).is_ok()));
     }
 
     #[test]
@@ -324,7 +407,45 @@ mod tests {
         let connection = rates.connection([10, 0, 0, 1].into());
         rates.take_bad_signature(&connection);
         rates.take_bad_signature(&connection);
-        assert!(rates.take_event(&connection, &key(1)).is_err());
+        assert!(take(&rates, &connection, &key(1)).is_err());
+    }
+
+    #[test]
+    fn an_address_with_little_left_owes_the_rest_of_a_wrong_signature() {
+        let clock = Clock::manual(5_000);
+        let config = RateConfig { events_per_ip: Rate::new(10, 100), events_per_connection: Rate::new(1_000, 1_000), ..config() };
+        let rates = Rates::new(&config, Ticker::Manual(clock.clone()));
+        let connection = rates.connection([10, 0, 0, 1].into());
+        rates.take_event(&connection, 90).unwrap();
+        rates.take_bad_signature(&connection);
+        let refused = |rates: &Rates| rates.take_event(&rates.connection([10, 0, 0, 1].into()), 1).unwrap_err().to_string();
+        assert_eq!(refused(&rates), "rate-limited: too many events from this address, wait 4 s");
+        clock.set_ms(8_999);
+        assert_eq!(refused(&rates), "rate-limited: too many events from this address, wait 1 s");
+        rates.take_event(&rates.connection([10, 0, 0, 2].into()), 1).unwrap();
+        clock.set_ms(9_001);
+        rates.take_event(&connection, 1).unwrap();
+        for _ in 0..1_000 {
+            rates.take_bad_signature(&connection);
+        }
+        assert_eq!(refused(&rates), "rate-limited: too many events from this address, wait 60 s");
+    }
+
+    #[test]
+    fn an_event_weighs_what_it_writes_and_nonsense_what_it_has_of_bytes() {
+        let weight = |tags: usize| {
+            let event = serde_json::json!({
+                "id": "0".repeat(64), "pubkey": "1".repeat(64), "created_at": 1, "kind": 1, "content": "", "sig": "2".repeat(128),
+                "tags": (0..tags).map(|n| ["t".to_owned(), n.to_string()]).collect::<Vec<_>>()
+            });
+            event_weight(&Draft::parse(&event.to_string()).unwrap())
+        };
+        assert_eq!((weight(0), weight(15), weight(2_000)), (1, 1, 126));
+        let rates = Rates::new(&config(), Ticker::Manual(Clock::manual(0)));
+        let connection = rates.connection([10, 0, 0, 1].into());
+        rates.take_unreadable(&connection, 10 * 4_096).unwrap();
+        rates.take_unreadable(&connection, 10).unwrap();
+        assert!(rates.take_unreadable(&connection, 10).is_err());
     }
 
     #[test]

@@ -30,6 +30,22 @@ pub fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), Reason> 
     Ok(())
 }
 
+/// What these filters cost to keep open, in values.
+pub fn cost(filters: &[Filter]) -> usize {
+    filters.iter().map(Filter::cost).sum()
+}
+
+/// Whether a connection that holds `held` values may hold these as well.
+pub fn check_room(filters: &[Filter], held: usize, limits: &Limits) -> Result<(), Reason> {
+    if held.saturating_add(cost(filters)) > limits.open_values {
+        return Err(Reason::error(format!(
+            "too many values in open filters, at most {} per connection: close a subscription first",
+            limits.open_values
+        )));
+    }
+    Ok(())
+}
+
 /// COUNT is refused where the answer would only be about wallet events that the filter may not see.
 pub fn check_count(filters: &[Filter]) -> Result<(), Reason> {
     let lists_wallet =

@@ -43,8 +43,10 @@ pub enum ClientMessage<'a> {
 pub enum Malformed {
     /// Answer with `OK false`.
     Event(EventId, Reason),
-    /// Answer with `CLOSED`.
+    /// Answer with `CLOSED`; a subscription of that id is over.
     Subscription(String, Reason),
+    /// Answer with `CLOSED`; a subscription of that id is another matter.
+    Count(String, Reason),
     /// Nothing can be addressed: answer with `NOTICE`.
     Notice(Reason),
 }
@@ -70,6 +72,7 @@ fn address(text: &str, reason: Reason) -> Malformed {
             }
         }
         "REQ" | "COUNT" | "CLOSE" => match second.and_then(serde_json::Value::as_str) {
+            Some(query) if verb == "COUNT" => Malformed::Count(query.to_owned(), reason),
             Some(subscription) => Malformed::Subscription(subscription.to_owned(), reason),
             None => Malformed::Notice(reason),
         },

@@ -21,15 +21,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::json::{Text, error_words, write_number, write_string};
+use super::kind;
 use super::reason::Reason;
 use crate::base::hex32::{EventId, Hex32, PublicKey, decode_lower, encode_lower};
 
@@ -61,31 +60,6 @@ impl Default for EventLimits {
 #[derive(Clone, Debug)]
 pub struct Tag<'a>(pub SmallVec<[Text<'a>; 4]>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Tag<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(TagVisitor(PhantomData))
-    }
-}
-
-struct TagVisitor<'a>(PhantomData<&'a ()>);
-
-impl<'de: 'a, 'a> Visitor<'de> for TagVisitor<'a> {
-    type Value = Tag<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a tag: a list of strings")
-    }
-
-    /// The size of the message bounds the list.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tag<'a>, A::Error> {
-        let mut items = SmallVec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Tag(items))
-    }
-}
-
 impl Tag<'_> {
     /// The name (an empty text if there is none).
     pub fn name(&self) -> &str {
@@ -114,6 +88,7 @@ impl<'de> Deserialize<'de> for Signature {
 
 /// An event as a client sent it: well-formed, nothing else checked. Unknown fields are dropped, duplicate ones refused.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Draft<'a> {
     /// The id that the client claims.
     pub id: EventId,
@@ -211,6 +186,9 @@ impl<'a> Draft<'a> {
         out.extend_from_slice(&self.expiration().unwrap_or(0).to_le_bytes());
         out.extend_from_slice(&self.id.0);
         out.extend_from_slice(&self.pubkey.0);
+        if self.has_empty_address() {
+            write_tag(out, b'd', "");
+        }
         for tag in &self.tags {
             if let (Some(letter), Some(value)) = (single_letter(tag.name()), tag.value()) {
                 write_tag(out, letter, value);
@@ -218,6 +196,12 @@ impl<'a> Draft<'a> {
         }
         let length = u32::try_from(out.len() - HEADER).unwrap_or(u32::MAX);
         out[4..8].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// Of an addressable event the first `d` counts, and one without a value is an empty one, whatever a second one says.
+    fn has_empty_address(&self) -> bool {
+        let first = self.tags.iter().find(|tag| tag.name() == "d");
+        kind::class(self.kind) == kind::Class::Addressable && first.is_some_and(|tag| tag.value().is_none())
     }
 
     fn write_json(&self, out: &mut Vec<u8>) -> Hashed {
@@ -525,6 +509,35 @@ mod tests {
         let again = Draft::parse(event.json()).unwrap().pack(&EventLimits::default()).unwrap();
         assert_eq!(again, event);
         assert!(Event::from_bytes(event.bytes()).is_some());
+    }
+
+    #[test]
+    fn only_an_object_is_an_event() {
+        let object: serde_json::Value = serde_json::from_str(&signed("hi", &[])).unwrap();
+        let fields = ["id", "pubkey", "created_at", "kind", "tags", "content", "sig"].map(|field| object[field].clone());
+        let list = serde_json::to_string(&fields).unwrap();
+        assert!(Draft::parse(&object.to_string()).is_ok());
+        assert!(Draft::parse(&list).unwrap_err().to_string().contains("expected an event object"));
+        assert!(serde_json::from_str::<Draft<'_>>(&list).is_err());
+    }
+
+    #[test]
+    fn the_first_d_is_the_address_also_without_a_value() {
+        let of = |kind: u16, tags: serde_json::Value| {
+            let event = serde_json::json!({
+                "id": "0".repeat(64), "pubkey": "1".repeat(64), "created_at": 1, "kind": kind, "tags": tags, "content": "",
+                "sig": "2".repeat(128)
+            });
+            let text = event.to_string();
+            let draft = Draft::parse(&text).unwrap();
+            let id = draft.computed_id();
+            let event = Draft { id, ..draft }.pack(&EventLimits::default()).unwrap();
+            event.view().tag(b'd').map(|value| value.to_text().into_owned())
+        };
+        assert_eq!(of(30_023, serde_json::json!([["d"], ["d", "x"]])).as_deref(), Some(""));
+        assert_eq!(of(30_023, serde_json::json!([["d", "x"], ["d"]])).as_deref(), Some("x"));
+        assert_eq!(of(30_023, serde_json::json!([["t", "x"]])), None);
+        assert_eq!(of(1, serde_json::json!([["d"], ["d", "x"]])).as_deref(), Some("x"));
     }
 
     #[test]

@@ -77,13 +77,21 @@ impl TagFilter {
 impl Filter {
     /// Whether an event satisfies every condition but `limit` and `search`.
     pub fn matches(&self, event: EventRef<'_>) -> bool {
+        self.matches_apart_from_tags(event) && self.tags.iter().all(|tag| tag_matches(tag, event))
+    }
+
+    /// The same as [`Filter::matches`] for an event whose tags were put in order before.
+    pub fn matches_sorted(&self, event: EventRef<'_>, tags: &SortedTags<'_>) -> bool {
+        self.matches_apart_from_tags(event) && self.tags.iter().all(|tag| tags.have(tag))
+    }
+
+    fn matches_apart_from_tags(&self, event: EventRef<'_>) -> bool {
         let (kind, created_at) = (event.kind(), event.created_at());
         self.admits_kind(kind)
             && self.since.is_none_or(|since| created_at >= since)
             && self.until.is_none_or(|until| created_at <= until)
             && self.authors.as_deref().is_none_or(|authors| authors.binary_search(&event.pubkey()).is_ok())
             && self.ids.as_deref().is_none_or(|ids| ids.binary_search(&event.id()).is_ok())
-            && self.tags.iter().all(|tag| tag_matches(tag, event))
     }
 
     /// Whether events of this kind can match.
@@ -106,6 +114,15 @@ impl Filter {
         lists.into_iter().chain(self.tags.iter().map(TagFilter::len)).max().unwrap_or(0)
     }
 
+    /// What it costs to keep: one for the filter and for each value, and for each further 64 bytes of a text.
+    pub fn cost(&self) -> usize {
+        let fixed = self.ids.as_deref().map_or(0, <[_]>::len)
+            + self.authors.as_deref().map_or(0, <[_]>::len)
+            + self.kinds.as_deref().map_or(0, <[_]>::len);
+        let tag = |tag: &TagFilter| tag.hex.len() + tag.text.iter().map(|text| 1 + text.len() / 64).sum::<usize>();
+        1 + fixed + self.tags.iter().map(tag).sum::<usize>()
+    }
+
     /// Whether no event can ever match: an empty list, or `since` after `until`.
     pub fn is_impossible(&self) -> bool {
         let empty = |length: Option<usize>| length == Some(0);
@@ -124,6 +141,32 @@ impl Filter {
 
 fn tag_matches(condition: &TagFilter, event: EventRef<'_>) -> bool {
     event.tags().any(|(letter, value)| letter == condition.letter && condition.contains(value))
+}
+
+/// The tags of one event in order, for whoever compares it with many filters: a condition then costs what the shorter of the two
+/// lists has, and not what both have.
+#[derive(Debug)]
+pub struct SortedTags<'a>(Vec<(u8, TagValue<'a>)>);
+
+impl<'a> SortedTags<'a> {
+    /// The single-letter tags of this event.
+    pub fn of(event: EventRef<'a>) -> Self {
+        let mut tags: Vec<_> = event.tags().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        Self(tags)
+    }
+
+    fn have(&self, condition: &TagFilter) -> bool {
+        let from = self.0.partition_point(|(letter, _)| *letter < condition.letter);
+        let rest = self.0.get(from..).unwrap_or_default();
+        let values = rest.get(..rest.partition_point(|(letter, _)| *letter == condition.letter)).unwrap_or_default();
+        if condition.len() < values.len() {
+            condition.values().any(|wanted| values.binary_search_by(|(_, value)| value.cmp(&wanted)).is_ok())
+        } else {
+            values.iter().any(|(_, value)| condition.contains(*value))
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Filter {

@@ -3,11 +3,13 @@
 pub mod client_message;
 pub mod deletion;
 pub mod event;
+mod event_read;
 pub mod filter;
 pub mod json;
 pub mod kind;
 pub mod reason;
 pub mod relay_message;
+pub mod repost;
 pub mod verify;
 
 #[cfg(test)]

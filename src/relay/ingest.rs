@@ -1,4 +1,5 @@
-//! The way of an event: cheap rules, id, known already, claimed, rate, lists and login, signature; then to whom it belongs.
+//! The way of an event: cheap rules, id, known already, claimed, rate, lists and login, signature, its author's rate; then to whom it
+//! belongs.
 //!
 //! Each step costs more than the one before, and what is refused early costs nothing later: a duplicate, a stranger's message
 //! for a claimed key and everything that breaks a rule never cost a signature check.
@@ -10,7 +11,7 @@ use super::storage::Appended;
 use crate::live::recent::Recent;
 use crate::policy::admission;
 use crate::policy::login::Login;
-use crate::policy::rate::ConnectionRates;
+use crate::policy::rate::{ConnectionRates, event_weight};
 use crate::protocol::event::{Draft, Event};
 use crate::protocol::kind::{self, Class};
 use crate::protocol::reason::{Prefix, Reason, Verdict};
@@ -21,14 +22,18 @@ pub(super) struct Sender<'a> {
     pub(super) rates: &'a ConnectionRates,
 }
 
-/// Takes an event from a client. `reply` gets its verdict, now or when it is on disk.
-pub(super) fn submit(relay: &Relay, sender: &Sender<'_>, draft: Draft<'_>, reply: Reply) {
-    match examine(relay, sender, &draft) {
+/// Takes an event from a client. `reply` gets its verdict, now or when it is on disk. True: the intake has it, so the client holds the
+/// key of its author.
+pub(super) fn submit(relay: &Relay, sender: &Sender<'_>, draft: Draft<'_>, reply: Reply) -> bool {
+    let examined = examine(relay, sender, &draft);
+    let is_claimed = matches!(examined, Ok(Examined::Claimed(_)));
+    match examined {
         Ok(Examined::Known) => reply.send(already_here()),
         Ok(Examined::Claimed(event)) => relay.intake.take(draft, event, reply),
         Ok(Examined::Ordinary(event)) => place(relay, event, reply),
         Err(reason) => reply.send(Verdict::Refused(reason)),
     }
+    is_claimed
 }
 
 enum Examined {
@@ -45,7 +50,8 @@ fn examine(relay: &Relay, sender: &Sender<'_>, draft: &Draft<'_>) -> Result<Exam
         return Ok(Examined::Known);
     }
     let claim = relay.intake.claim(draft);
-    policy.rates().take_event(sender.rates, &draft.pubkey)?;
+    let weight = event_weight(draft);
+    policy.rates().take_event(sender.rates, weight)?;
     let is_claimed = match claim {
         Claim::NotMine => false,
         Claim::Take => true,
@@ -63,6 +69,8 @@ fn examine(relay: &Relay, sender: &Sender<'_>, draft: &Draft<'_>) -> Result<Exam
         policy.rates().take_bad_signature(sender.rates);
         return Err(reason);
     }
+    // Only now: a wrong signature must not use up what the key that it names may send.
+    policy.rates().take_author(&draft.pubkey, weight)?;
     Ok(if is_claimed { Examined::Claimed(event) } else { Examined::Ordinary(event) })
 }
 

@@ -29,7 +29,8 @@ pub trait Intake: Send + Sync {
     /// an id, and only where the filter admits the kinds of NIP-47 that are never stored.
     fn recall(&self, filter: &Filter) -> Vec<Event>;
 
-    /// A recalled event was queued for a client.
+    /// A recalled event was queued for the client whom it is for: one who has logged in with the key in its `p`, or wrote with it on
+    /// the same connection.
     fn delivered(&self, _id: &EventId) {}
 }
 

@@ -54,8 +54,6 @@ pub struct Parts {
 pub struct Peer {
     /// The address that limits count on.
     pub ip: IpAddr,
-    /// The Host header of the upgrade request; what a login must name where no public URL is configured.
-    pub host: Option<String>,
 }
 
 /// The relay: shared by all sessions.

@@ -5,21 +5,30 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::reply::Reply;
 use super::stats::Verb;
 use super::verbs;
 use super::work::Work;
 use super::{Peer, Relay};
-use crate::base::hex32::EventId;
+use crate::base::hex32::{EventId, PublicKey};
 use crate::live::{Outbox, Subscription};
-use crate::policy::login::{Home, Login};
+use crate::policy::login::Login;
 use crate::policy::rate::ConnectionRates;
 use crate::protocol::client_message::{self, ClientMessage, Malformed};
+use crate::protocol::event::{Event, TagValue};
 use crate::protocol::reason::{Prefix, Reason, Verdict};
 use crate::protocol::relay_message;
 
 /// Close code "internal error" (RFC 6455).
 const CLOSE_INTERNAL: u16 = 1_011;
+/// Close code "policy violation" (RFC 6455).
+const CLOSE_POLICY: u16 = 1_008;
+/// From this many waiting COUNTs on a client is not read from.
+const BUSY_COUNTS: usize = 64;
+/// Most keys of a connection that are remembered for what they wrote to the intake.
+const AUTHORS_MAX: usize = 16;
 /// Subscription ids longer than this are not repeated back to whoever sent them.
 const ECHOED_ID_BYTES: usize = 256;
 
@@ -32,8 +41,8 @@ pub struct Session {
     /// Whether the challenge was sent.
     offered: bool,
     pub(super) rates: ConnectionRates,
-    /// What a login must name where no public URL is configured.
-    pub(super) host: Option<Home>,
+    /// Keys that the intake took signed events of on this connection; at most [`AUTHORS_MAX`].
+    authors: SmallVec<[PublicKey; 1]>,
     /// At most `Limits::subscriptions`, so that a plain list is searched fastest and costs least while idle.
     pub(super) subscriptions: Vec<Arc<Subscription>>,
     pub(super) work: Work,
@@ -42,12 +51,11 @@ pub struct Session {
 impl Session {
     pub(super) fn new(relay: Arc<Relay>, peer: Peer, outbox: Arc<Outbox>) -> Self {
         relay.counters.session_opened();
-        let host = if relay.policy.homes().is_empty() { peer.host } else { None };
         Self {
             rates: relay.policy.rates().connection(peer.ip),
-            host: host.and_then(|host| Home::from_host_header(&host).ok()),
             login: Login::new().ok(),
             offered: false,
+            authors: SmallVec::new(),
             relay,
             outbox,
             subscriptions: Vec::new(),
@@ -80,11 +88,15 @@ impl Session {
         let most = self.relay.policy.limits().message_bytes;
         if text.len() > most {
             self.relay.counters.message(Verb::Malformed);
-            return self.notice(&Reason::invalid(format!("message is {} bytes, at most {most} are taken", text.len())));
+            self.notice(&Reason::invalid(format!("message is {} bytes, at most {most} are taken", text.len())));
+            return self.charge_unreadable(text.len());
         }
         match client_message::parse(text) {
             Ok(message) => self.on_message(message),
-            Err(malformed) => self.on_malformed(malformed),
+            Err(malformed) => {
+                self.on_malformed(malformed);
+                self.charge_unreadable(text.len());
+            }
         }
     }
 
@@ -92,16 +104,27 @@ impl Session {
     pub fn on_binary(&mut self) {
         self.relay.counters.message(Verb::Malformed);
         self.notice(&Reason::invalid("binary messages are not understood, send text"));
+        self.charge_unreadable(0);
     }
 
     /// Runs one slice of the stored query or count whose turn it is, if the outbox has room. True: call again.
     pub fn pump(&mut self) -> bool {
-        self.work.run_slice(&self.relay, &self.outbox)
+        let (login, authors) = (&self.login, &self.authors);
+        let is_for_client = |event: &Event| match event.view().tag(b'p') {
+            Some(TagValue::Hex(key)) => authors.contains(&key) || login.as_ref().is_some_and(|login| login.has(&key)),
+            _ => false,
+        };
+        self.work.run_slice(&self.relay, &self.outbox, &is_for_client)
     }
 
     /// Whether a stored query or a count is under way.
     pub fn has_work(&self) -> bool {
         !self.work.is_empty()
+    }
+
+    /// Whether so many counts wait that nothing more should be read before some of them are answered.
+    pub fn is_busy(&self) -> bool {
+        self.work.counts() >= BUSY_COUNTS
     }
 
     /// Open subscriptions.
@@ -124,8 +147,29 @@ impl Session {
         match malformed {
             Malformed::Event(id, reason) => self.reply(id).send(Verdict::Refused(reason)),
             Malformed::Subscription(id, reason) => self.refuse(&id, &reason),
+            Malformed::Count(id, reason) => self.refuse_query(&id, &reason),
             Malformed::Notice(reason) => self.notice(&reason),
         }
+    }
+
+    /// The client has shown that it holds this key.
+    pub(super) fn wrote_as(&mut self, author: PublicKey) {
+        if self.authors.len() < AUTHORS_MAX && !self.authors.contains(&author) {
+            self.authors.push(author);
+        }
+    }
+
+    /// What cannot be read costs as much as what can; whoever sends more of it than it may ask is closed.
+    fn charge_unreadable(&self, bytes: usize) {
+        if self.relay.policy.rates().take_unreadable(&self.rates, bytes).is_err() {
+            self.outbox.close(CLOSE_POLICY, "too many messages that cannot be read");
+        }
+    }
+
+    /// What the filters of everything cost that is open, but for the subscription of this id.
+    pub(super) fn open_cost(&self, replaced: &str) -> usize {
+        let open = self.subscriptions.iter().filter(|subscription| subscription.is_alive() && subscription.id() != replaced);
+        open.map(|subscription| subscription.cost()).sum::<usize>() + self.work.cost()
     }
 
     pub(super) fn reply(&self, id: EventId) -> Reply {

@@ -73,7 +73,7 @@ pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
     let (reading, half) = stream.into_split();
     let wire = Wire::new(half, Arc::clone(&shared));
     outbox.send_through(Arc::clone(&wire) as Arc<dyn Direct>);
-    let session = shared.relay.session(Peer { ip: client.ip, host: client.host }, Arc::clone(&outbox));
+    let session = shared.relay.session(Peer { ip: client.ip }, Arc::clone(&outbox));
     shared.metrics.connections_total.increment(1);
     shared.metrics.connections.increment(1.0);
     let now = Instant::now();
@@ -83,7 +83,7 @@ pub(super) async fn serve(upgraded: Upgraded, shared: Arc<Shared>) {
         pong: None,
         pings: Pings { second_began: now, count: 0 },
         heard_at: now,
-        pinged: false,
+        pinged_at: None,
         leave_at: None,
         took_turn: false,
         querying_since: None,
@@ -140,7 +140,7 @@ struct Connection {
     pong: Option<Box<[u8]>>,
     pings: Pings,
     heard_at: Instant,
-    pinged: bool,
+    pinged_at: Option<Instant>,
     /// When this client is told that the process stops; once its outbox is closing: when it is cut off.
     leave_at: Option<Instant>,
     /// It sent so much that others come first now.
@@ -173,6 +173,9 @@ impl Connection {
             }
             if std::mem::take(&mut self.took_turn) || self.may_pump() {
                 tokio::task::yield_now().await;
+                if let Err(over) = self.on_turn() {
+                    break over;
+                }
                 match poll_fn(|cx| Poll::Ready(self.poll_socket(cx))).await {
                     Poll::Ready(Err(over)) => break over,
                     Poll::Ready(Ok(())) | Poll::Pending => continue,
@@ -222,6 +225,14 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Whoever always has something to do is not woken: it asks for the farewell and the alarm between two turns.
+    fn on_turn(&mut self) -> Result<(), Over> {
+        if self.leave_at.is_none() && self.shared.is_stopping() && self.shared.farewell.is_cancelled() {
+            self.leave_at = Some(Instant::now() + self.shared.farewell_delay());
+        }
+        self.on_alarm()
+    }
+
     /// Whether there are stored queries to run, and nothing waits to be written.
     fn may_pump(&self) -> bool {
         self.phase == Phase::Open && !self.wire.is_behind() && self.session.has_work() && self.outbox.has_room()
@@ -267,7 +278,7 @@ impl Connection {
     /// Nothing new is taken while the process stops, and nothing from a client whose answers pile up.
     fn wants_to_read(&self) -> bool {
         match self.phase {
-            Phase::Open => self.outbox.has_room() && !self.shared.is_stopping(),
+            Phase::Open => self.outbox.has_room() && !self.session.is_busy() && !self.shared.is_stopping(),
             Phase::Closing { .. } | Phase::Ending { .. } => true,
         }
     }
@@ -281,7 +292,7 @@ impl Connection {
             return;
         }
         self.heard_at = Instant::now();
-        self.pinged = false;
+        self.pinged_at = None;
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(0));
         let result = decoder.feed(bytes, |incoming| self.on_incoming(incoming));
         self.decoder = decoder;
@@ -329,8 +340,7 @@ impl Connection {
         let due = match self.phase {
             Phase::Ending { until } | Phase::Closing { until } => return until,
             Phase::Open if self.wire.is_behind() => self.wire.took_at() + WRITE_TIMEOUT,
-            Phase::Open if self.pinged => self.heard_at + QUIET_MAX + PONG_TIMEOUT,
-            Phase::Open => self.heard_at + QUIET_MAX,
+            Phase::Open => quiet_until(self.heard_at, self.pinged_at),
         };
         self.leave_at.map_or(due, |leave_at| due.min(leave_at))
     }
@@ -351,10 +361,10 @@ impl Connection {
             self.leave_at = Some(now + DRAIN_TIMEOUT);
             return Ok(());
         }
-        if self.wire.is_behind() || self.pinged {
+        if self.wire.is_behind() || self.pinged_at.is_some() {
             return Err(Over::Dead);
         }
-        self.pinged = true;
+        self.pinged_at = Some(now);
         self.wire.append(frames::write_ping);
         Ok(())
     }
@@ -389,6 +399,12 @@ impl Connection {
         }
         Ok(sent.whole)
     }
+}
+
+/// When a client that was heard last at `heard_at` is pinged, or must have answered. A ping may go out late, behind a long answer; what
+/// counts is how long the client had for its pong.
+fn quiet_until(heard_at: Instant, pinged_at: Option<Instant>) -> Instant {
+    pinged_at.map_or(heard_at + QUIET_MAX, |pinged_at| pinged_at + PONG_TIMEOUT)
 }
 
 #[cfg(test)]

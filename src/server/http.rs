@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW,
-    CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
@@ -31,8 +31,6 @@ use super::slots::Slot;
 const HTTP_PHASE_MAX: Duration = Duration::from_secs(60);
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
-/// Longest Host header that is believed to be one.
-const HOST_CHARS_MAX: usize = 255;
 
 /// What is answered, rendered once at start.
 pub struct Site {
@@ -68,7 +66,6 @@ pub(super) struct Upgraded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) ip: IpAddr,
-    pub(super) host: Option<String>,
 }
 
 /// How the HTTP phase ended.
@@ -141,14 +138,13 @@ impl Front {
         let headers = request.headers();
         let route = route(request.method(), request.uri().path(), request.version(), headers);
         if route == Route::WebSocket {
-            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| host.len() <= HOST_CHARS_MAX);
             let ip = client_ip(self.peer, headers, &self.config.trusted_proxies);
             let mut state = self.state.lock();
             if state.slot.belongs_to(ip).is_err() {
                 state.asked = Asked::TooMuch;
                 return text(StatusCode::TOO_MANY_REQUESTS, "too many connections from your address\n");
             }
-            state.asked = Asked::WebSocket(Client { ip, host: host.map(str::to_owned) });
+            state.asked = Asked::WebSocket(Client { ip });
         }
         if let (Route::Pairing, Some(pages)) = (route, &self.site.pairing) {
             let from = client_ip(self.peer, headers, &self.config.trusted_proxies);
@@ -301,7 +297,7 @@ mod tests {
         let Ended::WebSocket(upgraded) = serve(served, peer.ip(), slot(), site(), config(Duration::from_secs(5))).await else {
             unreachable!("no upgrade");
         };
-        assert_eq!(upgraded.client, Client { ip: peer.ip(), host: Some("Relay.Example:7777".into()) });
+        assert_eq!(upgraded.client, Client { ip: peer.ip() });
         assert_eq!(upgraded.early_bytes, "early");
         drop(upgraded.stream);
         let mut answer = String::new();

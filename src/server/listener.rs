@@ -15,6 +15,9 @@ use super::{Config, Shared, connection, http};
 /// After an error of accept (no file handles left, mostly): how long until the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A request that has not arrived whole this long after everybody was sent away is not waited for.
+const FAREWELL_GRACE: Duration = Duration::from_secs(1);
+
 /// Two listeners that are open but not served yet.
 pub struct Bound {
     pub(super) public: TcpListener,
@@ -98,7 +101,15 @@ fn admit(shared: &Shared, peer: SocketAddr) -> Option<Slot> {
 async fn serve(stream: TcpStream, peer: SocketAddr, slot: Slot, shared: Arc<Shared>) {
     // In a box, so that what HTTP needs is gone when the long life of a WebSocket begins.
     let http_phase = Box::pin(http::serve(stream, peer.ip(), slot, Arc::clone(&shared.site), Arc::clone(&shared.http)));
-    match http_phase.await {
+    let told_to_go = async {
+        shared.farewell.cancelled().await;
+        tokio::time::sleep(FAREWELL_GRACE).await;
+    };
+    let ended = tokio::select! {
+        ended = http_phase => ended,
+        () = told_to_go => return,
+    };
+    match ended {
         Ended::WebSocket(upgraded) => connection::serve(upgraded, shared).await,
         Ended::Done => {}
         Ended::Refused => shared.metrics.refused_handshake.increment(1),

@@ -1,8 +1,8 @@
 //! What accepting an event changes: a pure decision over the event and what is there (NIP-01, NIP-09, NIP-40).
 //!
 //! The result is the same whatever the order of arrival: of the versions under an address the newest one ever seen stands (of
-//! one second the one with the lowest id) unless it is deleted, and an older one never comes back in its place. A deletion
-//! counts for events that arrive after it as for those before.
+//! one second the one with the lowest id) unless it is deleted, and an older one never comes back in its place, until the newest has
+//! expired and was swept: then the address is free. A deletion counts for events that arrive after it as for those before.
 
 use super::error::ReadError;
 use super::keys::{Address, Version};

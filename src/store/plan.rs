@@ -16,6 +16,8 @@ use crate::protocol::kind::{Class, class};
 
 /// Most ranges (or look-ups of addresses) of one filter; where there would be more, a wider index is read.
 const RANGES_MAX: usize = 4_096;
+/// The same of all filters of a query together.
+const QUERY_RANGES_MAX: usize = 8_192;
 /// From this many ranges by author on, the enclosing index is looked through first.
 const PROBE_FROM: usize = 24;
 /// Most ranges of the enclosing index.
@@ -51,38 +53,58 @@ pub struct Ranges {
     pub decided: bool,
 }
 
-/// Chooses.
-pub fn plan(filter: &Filter, salt: &Salt) -> Plan {
+impl Plan {
+    fn ranges(&self) -> usize {
+        match self {
+            Self::Nothing | Self::Ids => 0,
+            Self::Addresses(addresses) => addresses.len(),
+            Self::Ranges(ranges) => ranges.prefixes.len(),
+            Self::Probe(first, _, then) => first.prefixes.len() + then.prefixes.len(),
+        }
+    }
+}
+
+/// Chooses for each filter of a query. What a filter does not need of its share is there for those after it.
+pub fn plans<'a>(filters: &'a [Filter], salt: &'a Salt) -> impl Iterator<Item = Plan> + 'a {
+    let mut room = QUERY_RANGES_MAX;
+    filters.iter().enumerate().map(move |(at, filter)| {
+        let plan = plan(filter, salt, (room / (filters.len() - at)).min(RANGES_MAX));
+        room = room.saturating_sub(plan.ranges());
+        plan
+    })
+}
+
+fn plan(filter: &Filter, salt: &Salt, most: usize) -> Plan {
     if filter.is_impossible() {
         return Plan::Nothing;
     }
     if filter.ids.is_some() {
         return Plan::Ids;
     }
-    if let Some(addresses) = addresses(filter) {
+    if let Some(addresses) = addresses(filter, most) {
         return Plan::Addresses(addresses);
     }
-    if let Some(ranges) = by_address(filter, salt) {
+    if let Some(ranges) = by_address(filter, salt, most) {
         return Plan::Ranges(ranges);
     }
-    if let Some(tag) = best_tag(filter).filter(|tag| filter.authors.is_none() || names_one_thing(tag.letter)) {
+    if let Some(tag) = best_tag(filter, most).filter(|tag| filter.authors.is_none() || names_one_thing(tag.letter)) {
         return Plan::Ranges(by_tag(filter, tag, salt));
     }
-    match by_author(filter) {
+    match by_author(filter, most) {
         Some(ranges) if ranges.prefixes.len() >= PROBE_FROM => {
             let rows = (ranges.prefixes.len() as u64 * PROBE_ROWS_PER_RANGE).min(PROBE_ROWS_MAX);
             Plan::Probe(by_kind(filter, PROBE_KINDS_MAX), rows, ranges)
         }
         Some(ranges) => Plan::Ranges(ranges),
-        None => Plan::Ranges(by_kind(filter, RANGES_MAX)),
+        None => Plan::Ranges(by_kind(filter, most)),
     }
 }
 
 /// Every address that can match, where all of the kinds are replaceable.
-fn addresses(filter: &Filter) -> Option<Vec<Address>> {
+fn addresses(filter: &Filter, most: usize) -> Option<Vec<Address>> {
     let (authors, kinds) = (filter.authors.as_deref()?, filter.kinds.as_deref()?);
     let all_replaceable = kinds.iter().all(|kind| class(*kind) == Class::Replaceable);
-    if !all_replaceable || authors.len().saturating_mul(kinds.len()) > RANGES_MAX {
+    if !all_replaceable || authors.len().saturating_mul(kinds.len()) > most {
         return None;
     }
     let of_author = |author| kinds.iter().map(move |kind| Address::replaceable(*kind, author));
@@ -90,10 +112,10 @@ fn addresses(filter: &Filter) -> Option<Vec<Address>> {
 }
 
 /// One range for every kind, author and `d`, where all of the kinds are addressable and the filter says all three.
-fn by_address(filter: &Filter, salt: &Salt) -> Option<Ranges> {
+fn by_address(filter: &Filter, salt: &Salt, most: usize) -> Option<Ranges> {
     let (authors, kinds, d) = (filter.authors.as_deref()?, filter.kinds.as_deref()?, filter.tag(b'd')?);
     let all_addressable = kinds.iter().all(|kind| class(*kind) == Class::Addressable);
-    if !all_addressable || authors.len().saturating_mul(kinds.len()).saturating_mul(d.len()) > RANGES_MAX {
+    if !all_addressable || authors.len().saturating_mul(kinds.len()).saturating_mul(d.len()) > most {
         return None;
     }
     let mut prefixes = Vec::with_capacity(authors.len() * kinds.len() * d.len());
@@ -106,8 +128,8 @@ fn by_address(filter: &Filter, salt: &Salt) -> Option<Ranges> {
 }
 
 /// The tag condition with the fewest events to be expected.
-fn best_tag(filter: &Filter) -> Option<&TagFilter> {
-    let usable = filter.tags.iter().filter(|tag| tag.len() <= RANGES_MAX);
+fn best_tag(filter: &Filter, most: usize) -> Option<&TagFilter> {
+    let usable = filter.tags.iter().filter(|tag| tag.len() <= most);
     usable.min_by_key(|tag| (!names_one_thing(tag.letter), tag.len()))
 }
 
@@ -125,11 +147,11 @@ fn by_tag(filter: &Filter, tag: &TagFilter, salt: &Salt) -> Ranges {
     }
 }
 
-fn by_author(filter: &Filter) -> Option<Ranges> {
-    let authors = filter.authors.as_deref().filter(|authors| authors.len() <= RANGES_MAX)?;
+fn by_author(filter: &Filter, most: usize) -> Option<Ranges> {
+    let authors = filter.authors.as_deref().filter(|authors| authors.len() <= most)?;
     let decided = filter.tags.is_empty();
     Some(match filter.kinds.as_deref() {
-        Some(kinds) if authors.len() * kinds.len() <= RANGES_MAX => {
+        Some(kinds) if authors.len() * kinds.len() <= most => {
             let of_author = |author: &PublicKey| {
                 let author = *author;
                 kinds.iter().map(move |kind| Prefix::author_kind(&author, *kind))
@@ -140,9 +162,9 @@ fn by_author(filter: &Filter) -> Option<Ranges> {
     })
 }
 
-fn by_kind(filter: &Filter, ranges_max: usize) -> Ranges {
+fn by_kind(filter: &Filter, most: usize) -> Ranges {
     let decided = filter.tags.is_empty() && filter.authors.is_none();
-    match filter.kinds.as_deref().filter(|kinds| kinds.len() <= ranges_max) {
+    match filter.kinds.as_deref().filter(|kinds| kinds.len() <= most) {
         Some(kinds) => Ranges { index: Index::Kind, prefixes: kinds.iter().map(|kind| Prefix::kind(*kind)).collect(), decided },
         None => Ranges { index: Index::Time, prefixes: vec![Prefix::NONE], decided },
     }
@@ -155,7 +177,7 @@ mod tests {
 
     fn index_of(filter: &str) -> String {
         let filter = serde_json::from_str(filter).unwrap();
-        match plan(&filter, &Salt([0; 16])) {
+        match plan(&filter, &Salt([0; 16]), RANGES_MAX) {
             Plan::Nothing => "nothing".into(),
             Plan::Ids => "ids".into(),
             Plan::Addresses(addresses) => format!("{} addresses", addresses.len()),
@@ -192,5 +214,35 @@ mod tests {
         ] {
             assert_eq!(index_of(&filter), expected, "{filter}");
         }
+    }
+
+    #[test]
+    fn many_filters_share_the_ranges_of_a_query() {
+        let authors = |count: u16| {
+            let authors = (0..count).map(|number| format!("\"{number:064x}\"")).collect::<Vec<_>>().join(",");
+            serde_json::from_str::<Filter>(&format!(r#"{{"authors":[{authors}],"kinds":[1,6]}}"#)).unwrap()
+        };
+        let indexes = |filters: &[Filter]| {
+            let plans: Vec<Plan> = plans(filters, &Salt([0; 16])).collect();
+            let ranges: usize = plans.iter().map(Plan::ranges).sum();
+            assert!(ranges <= QUERY_RANGES_MAX + PROBE_KINDS_MAX * filters.len(), "{ranges}");
+            let index = |plan: &Plan| match plan {
+                Plan::Ranges(ranges) | Plan::Probe(_, _, ranges) => format!("{} {:?}", ranges.prefixes.len(), ranges.index),
+                other => format!("{other:?}"),
+            };
+            plans.iter().map(index).collect::<Vec<_>>()
+        };
+        assert_eq!(indexes(&[authors(2_000)]), ["4000 AuthorKind"]);
+        assert_eq!(
+            indexes(&[authors(1), authors(2_000), authors(2_000)]),
+            ["2 AuthorKind", "4000 AuthorKind", "4000 AuthorKind"]
+        );
+        assert_eq!(indexes(&vec![authors(1_000); 5])[0], "1000 Author");
+        let all = indexes(&vec![authors(2_000); 20]);
+        assert_eq!(
+            (all[0].as_str(), all[19].as_str()),
+            ("2 Kind", "2000 Author"),
+            "what the first do not use is there for the last"
+        );
     }
 }

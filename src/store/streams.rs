@@ -12,7 +12,7 @@ use super::config::ScanLimits;
 use super::error::ReadError;
 use super::keys::{Place, Salt};
 use super::merge::{Head, Merge};
-use super::plan::{Plan, Ranges, plan};
+use super::plan::{Plan, Ranges, plans};
 use super::points::{Found, Points};
 use super::reader::Reader;
 use super::rows::{Row, author_head};
@@ -61,8 +61,10 @@ enum Source {
 impl Streams {
     /// Streams of events with a number of at most `at_seq`.
     pub(super) fn new(filters: Arc<[Filter]>, limits: &ScanLimits, at_seq: u64, salt: &Salt) -> Self {
-        let stream = |(place, filter): (usize, &Filter)| Stream::new(place, filter, limits.of(filter.limit), at_seq, salt);
-        let streams = filters.iter().enumerate().filter_map(stream).collect();
+        let plans = plans(&filters, salt);
+        let stream =
+            |((place, filter), plan): ((usize, &Filter), Plan)| Stream::new(place, filter, plan, limits.of(filter.limit), at_seq);
+        let streams = filters.iter().enumerate().zip(plans).filter_map(stream).collect();
         Self { filters, streams }
     }
 
@@ -124,14 +126,14 @@ impl Streams {
 }
 
 impl Stream {
-    fn new(index: usize, filter: &Filter, limit: u64, at_seq: u64, salt: &Salt) -> Option<Self> {
+    fn new(index: usize, filter: &Filter, plan: Plan, limit: u64, at_seq: u64) -> Option<Self> {
         if limit == 0 {
             return None;
         }
         let from = Place::first_of(filter.until.unwrap_or(u64::MAX));
         let last_age = !filter.since.unwrap_or(0);
         let merge = |ranges: &Ranges, allowance| Merge::new(ranges.index, &ranges.prefixes, from, last_age, limit, allowance);
-        let (source, decided) = match plan(filter, salt) {
+        let (source, decided) = match plan {
             Plan::Nothing => return None,
             Plan::Ids => (Source::Points(Points::ids()), false),
             Plan::Addresses(addresses) => (Source::Points(Points::addresses(addresses)), false),

@@ -190,7 +190,7 @@ impl Outbox {
     }
 
     /// The answers that a filter sees, newest first, ties by lowest id, at most `limit` of it. Nothing for a filter that names
-    /// neither an author, an id, a `#p` nor an `#e`.
+    /// neither an author, an id, a `#p` nor an `#e`. Anybody may ask, so this delivers nothing: [`Outbox::delivered`] does.
     pub fn recall(&self, filter: &Filter, now_ms: u64) -> Vec<Event> {
         if !Self::concerns(filter) {
             return Vec::new();
@@ -203,13 +203,6 @@ impl Outbox {
         found.dedup_by_key(|event| event.id());
         let limit = filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECALL_MAX);
         found.truncate(limit.min(RECALL_MAX));
-        // Who names the request or the client is the client; anybody may name an author.
-        if filter.tag(b'e').is_some() || filter.tag(b'p').is_some() || filter.ids.is_some() {
-            for event in &found {
-                let marked = inner.mark_delivered(&event.id(), now_ms.saturating_add(self.config.delivered_ms));
-                self.note(marked, now_ms);
-            }
-        }
         found
     }
 

@@ -129,13 +129,15 @@ fn delivered_answers_stay_ten_minutes_and_others_a_day() {
 }
 
 #[test]
-fn only_who_names_the_request_or_the_client_counts_as_having_got_it() {
+fn whoever_finds_an_answer_has_not_got_it_yet() {
     let outbox = Outbox::new(Config::default());
     let event = answer(1, 11, 21, NOW_S);
     outbox.keep(key(21), event.clone(), 0);
     recall(&outbox, &format!(r##"{{"authors":["{}"]}}"##, author(1)));
     assert_eq!(outbox.waiting(&event.pubkey()), 1);
     recall(&outbox, &format!(r##"{{"#e":["{}"]}}"##, hex(21)));
+    assert_eq!(outbox.waiting(&event.pubkey()), 1);
+    outbox.delivered(&event.id(), 0);
     assert_eq!(outbox.waiting(&event.pubkey()), 0);
 }
 

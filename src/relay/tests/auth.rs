@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::support::{House, NOW, Setup, note, signed};
+use crate::policy::Home;
 
 fn auth_event(author: u8, kind: u16, created_at: u64, relay: &str, challenge: &str) -> String {
     signed(author, kind, created_at, &[&["relay", relay], &["challenge", challenge]], "")
@@ -11,7 +12,8 @@ fn auth_event(author: u8, kind: u16, created_at: u64, relay: &str, challenge: &s
 #[test]
 fn only_a_fresh_event_for_this_connection_and_this_relay_logs_in() {
     const HOME: &str = "wss://relay.example.com/";
-    const WRONG_RELAY: &str = "invalid: the relay tag does not name this relay";
+    const WRONG_RELAY: &str =
+        "invalid: the relay tag does not name this relay, whose operator says in relay.url under which name it is reached";
     const WRONG_TIME: &str = "invalid: created_at is more than 10 minutes from now";
     let house = House::new();
     let other = house.client().challenge;
@@ -87,12 +89,12 @@ fn logins_are_limited_by_the_minute_whatever_they_are() {
 }
 
 #[test]
-fn without_a_public_url_the_host_that_was_asked_for_counts() {
-    let house = House::with(Setup { homes: Vec::new(), ..Setup::default() });
-    let mut client = house.client_from("10.0.0.1", Some("localhost:7777"));
+fn a_relay_without_a_name_takes_no_login_for_another() {
+    let house = House::with(Setup { homes: vec![Home::at_any_port("localhost").unwrap()], ..Setup::default() });
+    let mut client = house.client();
     let challenge = client.challenge.clone();
     assert!(!client.auth(&auth_event(1, 22_242, NOW, "ws://elsewhere", &challenge)).0);
     assert!(client.auth(&auth_event(1, 22_242, NOW, "ws://localhost:7777", &challenge)).0);
-    let mut nameless = house.client();
+    let mut nameless = House::with(Setup { homes: Vec::new(), ..Setup::default() }).client();
     assert!(!nameless.auth(&auth_event(1, 22_242, NOW, "ws://localhost:7777", &nameless.challenge.clone())).0);
 }

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::support::{House, NOW, Setup, contents, key_hex, note, signed};
-use crate::policy::Limits;
+use crate::policy::rate::Rate;
+use crate::policy::{Limits, RateConfig};
 
 fn filled(count: u64) -> House {
     let house = House::new();
@@ -155,4 +156,76 @@ fn counts_that_take_long_wait_in_line_up_to_a_bound() {
     let counted = |id: &str| json!(["COUNT", id, {"count": 1, "approximate": false}]);
     assert_eq!(client.frames(), [refused, counted("a"), counted("b")]);
     assert_eq!(client.say(r#"["COUNT","d",{}]"#), [counted("d")]);
+}
+
+#[test]
+fn filters_of_open_subscriptions_and_counts_are_bounded_together() {
+    let house = House::with(Setup { limits: Limits { open_values: 20, ..Limits::default() }, ..Setup::default() });
+    let mut client = house.client();
+    let topics =
+        |count: usize| format!(r##"{{"#t":{},"limit":0}}"##, json!((0..count).map(|n| n.to_string()).collect::<Vec<_>>()));
+    let refused = |id: &str| {
+        json!(["CLOSED", id, "error: too many values in open filters, at most 20 per connection: close a subscription first"])
+    };
+    assert_eq!(client.say(&format!(r#"["REQ","a",{}]"#, topics(9))), [json!(["EOSE", "a"])]);
+    assert_eq!(client.say(&format!(r#"["REQ","b",{}]"#, topics(10))), [refused("b")]);
+    assert_eq!(client.say(&format!(r#"["COUNT","c",{}]"#, topics(10))), [refused("c")]);
+    assert_eq!(client.say(&format!(r#"["REQ","b",{}]"#, topics(9))), [json!(["EOSE", "b"])]);
+    assert_eq!(client.say(&format!(r#"["REQ","b",{}]"#, topics(8))), [json!(["EOSE", "b"])], "what it replaces is not counted");
+    client.say(r#"["CLOSE","a"]"#);
+    assert_eq!(client.say(&format!(r#"["REQ","a",{}]"#, topics(10))), [json!(["EOSE", "a"])]);
+    client.say(r#"["CLOSE","a"]"#);
+    let long = json!({"#t": ["x".repeat(64 * 10)], "limit": 0});
+    assert_eq!(client.say(&format!(r#"["REQ","a",{long}]"#)), [refused("a")]);
+}
+
+#[test]
+fn a_count_that_cannot_be_read_leaves_the_subscription_of_its_id() {
+    let house = House::new();
+    let mut client = house.client();
+    client.say(r#"["REQ","s",{"limit":0}]"#);
+    assert_eq!(client.say(r#"["COUNT","s",{"limit":"x"}]"#)[0][0], "CLOSED");
+    assert_eq!(client.session.subscriptions(), 1);
+    assert_eq!(client.say(r#"["REQ","s",{"limit":"x"}]"#)[0][0], "CLOSED");
+    assert_eq!(client.session.subscriptions(), 0);
+}
+
+#[test]
+fn only_a_few_queries_of_a_connection_are_begun_at_a_time() {
+    let house = filled(3);
+    house.store.slice_events.store(1, std::sync::atomic::Ordering::Relaxed);
+    let mut client = house.client();
+    for number in 0..10 {
+        client.session.on_text(&format!(r#"["REQ","r{number}",{{}}]"#));
+        client.session.on_text(&format!(r#"["COUNT","c{number}",{{}}]"#));
+    }
+    assert!(client.read().is_empty(), "all of it is done in turn");
+    assert_eq!(house.store.begun(), 0);
+    client.session.pump();
+    assert_eq!(house.store.begun(), 1);
+    for _ in 0..4 {
+        client.session.pump();
+    }
+    assert!(house.store.begun() <= 5);
+    let frames = client.frames();
+    let of = |verb: &str| frames.iter().filter(|frame| frame[0] == verb).count();
+    assert_eq!((of("EOSE"), of("COUNT"), of("CLOSED")), (10, 10, 0));
+    assert_eq!(house.store.begun(), 20);
+}
+
+#[test]
+fn whoever_sends_nonsense_on_and_on_is_closed() {
+    let rates = RateConfig { enabled: true, queries_per_connection: Rate::new(1, 40), ..RateConfig::default() };
+    let house = House::with(Setup { rates, ..Setup::default() });
+    let mut client = house.client();
+    for _ in 0..40 {
+        client.say("[");
+    }
+    assert_eq!(client.closed, None);
+    client.say("[");
+    assert_eq!(client.closed, Some((1_008, "too many messages that cannot be read".to_owned())));
+    let mut other = house.client();
+    other.say(&"[".repeat(100_000));
+    other.say(&"[".repeat(100_000));
+    assert_eq!(other.closed.map(|(code, _)| code), Some(1_008), "bytes count too");
 }

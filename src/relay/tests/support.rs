@@ -51,6 +51,7 @@ pub(super) struct Memory {
     pub(super) hold: AtomicBool,
     held: Mutex<Vec<(Event, OnAppended)>>,
     pub(super) broken: AtomicBool,
+    begun: AtomicUsize,
     /// Committed at the last moment before the next query takes its snapshot.
     pub(super) before_snapshot: Mutex<Option<Event>>,
 }
@@ -66,12 +67,18 @@ impl Memory {
             hold: AtomicBool::new(false),
             held: Mutex::default(),
             broken: AtomicBool::new(false),
+            begun: AtomicUsize::new(0),
             before_snapshot: Mutex::default(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.events.read().len()
+    }
+
+    /// Queries and counts so far.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
     }
 
     pub(super) fn commit(&self, event: Event) -> Appended {
@@ -124,6 +131,7 @@ impl Storage for Memory {
         if self.broken.load(Ordering::Relaxed) {
             return Err(Unreadable);
         }
+        self.begun.fetch_add(1, Ordering::Relaxed);
         if let Some(event) = self.before_snapshot.lock().take() {
             self.commit(event);
         }
@@ -152,6 +160,7 @@ impl Storage for Memory {
         if self.broken.load(Ordering::Relaxed) {
             return Err(Unreadable);
         }
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let events = self.events.read();
         let matching = events.iter().filter(|(_, event)| filters.iter().any(|filter| filter.matches(event.view())));
         let count = matching.count() as u64;
@@ -251,12 +260,8 @@ impl House {
 
     /// A client that has read the challenge.
     pub(super) fn client(&self) -> Client {
-        self.client_from("10.0.0.1", None)
-    }
-
-    pub(super) fn client_from(&self, ip: &str, host: Option<&str>) -> Client {
         let outbox = Outbox::new(self.outbox_bytes, Arc::clone(&self.total));
-        let peer = Peer { ip: ip.parse().unwrap(), host: host.map(str::to_owned) };
+        let peer = Peer { ip: [10, 0, 0, 1].into() };
         let mut session = self.relay.session(peer, Arc::clone(&outbox));
         session.on_open();
         session.offer_login();

@@ -1,8 +1,16 @@
 //! The read gate: wallet kinds only for filters that name someone; stored, live and counted.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use serde_json::json;
 
-use super::support::{Client, House, NOW, contents, id_of, key_hex, note, signed};
+use super::support::{Client, House, NOW, Setup, contents, id_of, key_hex, note, signed};
+use crate::base::hex32::EventId;
+use crate::protocol::event::{Draft, Event};
+use crate::protocol::filter::Filter;
+use crate::protocol::reason::Verdict;
+use crate::relay::{Claim, Intake, Reply};
 
 const EVENT_ID: &str = "5555555555555555555555555555555555555555555555555555555555555555";
 
@@ -118,4 +126,73 @@ fn recalled_events_count_towards_the_limit() {
     assert_eq!(ask(&mut client, 9).len(), 6);
     house.client().publish(&note(9, "more"));
     assert_eq!(contents(&client.frames()), ["more"]);
+}
+
+/// Answers that are kept for clients, and which of them were delivered.
+#[derive(Default)]
+struct Kept {
+    answers: Vec<Event>,
+    delivered: Mutex<Vec<EventId>>,
+}
+
+impl Intake for Kept {
+    fn claim(&self, draft: &Draft<'_>) -> Claim {
+        if draft.kind == 23_194 { Claim::Take } else { Claim::NotMine }
+    }
+
+    fn take(&self, _: Draft<'_>, _: Event, reply: Reply) {
+        reply.send(Verdict::Accepted);
+    }
+
+    fn recall(&self, filter: &Filter) -> Vec<Event> {
+        self.answers.iter().filter(|event| filter.matches(event.view())).cloned().collect()
+    }
+
+    fn delivered(&self, id: &EventId) {
+        self.delivered.lock().push(*id);
+    }
+}
+
+fn answers(count: u64, bytes: usize) -> Arc<Kept> {
+    let answer = |number| {
+        let content = format!("{number} {}", "x".repeat(bytes));
+        super::support::packed(&signed(9, 23_195, NOW - number, &[&["p", &key_hex(1)]], &content))
+    };
+    Arc::new(Kept { answers: (0..count).map(answer).collect(), delivered: Mutex::default() })
+}
+
+#[test]
+fn more_kept_answers_than_a_connection_can_hold_come_one_after_the_other() {
+    let kept = answers(40, 60_000);
+    let house = House::with(Setup { intake: Arc::clone(&kept) as Arc<dyn Intake>, ..Setup::default() });
+    let mut client = house.client();
+    let found = client.query(&format!(r##"{{"#p":["{}"],"kinds":[23195]}}"##, key_hex(1))).unwrap();
+    let numbers: Vec<&str> = found.iter().map(|content| content.split(' ').next().unwrap()).collect();
+    assert_eq!(numbers, (0..40).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert_eq!(client.closed, None);
+}
+
+#[test]
+fn an_answer_is_delivered_to_its_client_only_and_only_when_it_is_queued() {
+    let filter = format!(r##"{{"#p":["{}"],"kinds":[23195]}}"##, key_hex(1));
+    let kept = answers(30, 60_000);
+    let house = House::with(Setup { intake: Arc::clone(&kept) as Arc<dyn Intake>, ..Setup::default() });
+    let delivered = || kept.delivered.lock().len();
+    assert_eq!(house.client().query(&filter).unwrap().len(), 30);
+    let mut stranger = house.client();
+    stranger.log_in(2);
+    stranger.publish(&signed(3, 23_194, NOW, &[&["p", &key_hex(9)]], "mine"));
+    assert_eq!(stranger.query(&filter).unwrap().len(), 30);
+    assert_eq!(delivered(), 0, "neither of them is key 1");
+    let mut slow = house.client();
+    slow.log_in(1);
+    slow.session.on_text(&format!(r#"["REQ","s",{filter}]"#));
+    while slow.session.pump() {}
+    assert!((1..30).contains(&delivered()), "{} of 30 while nothing is read", delivered());
+    slow.frames();
+    assert_eq!(delivered(), 30);
+    let mut writer = house.client();
+    assert!(writer.publish(&signed(1, 23_194, NOW, &[&["p", &key_hex(9)]], "pay")).0);
+    assert_eq!(writer.query(&filter).unwrap().len(), 30);
+    assert_eq!(delivered(), 60);
 }

@@ -20,11 +20,7 @@ fn log_in(session: &mut Session, draft: &Draft<'_>) -> Result<(), Reason> {
     let limits = relay.policy.limits();
     let login = session.login.as_mut().ok_or_else(|| Reason::error("the connection is closing"))?;
     login.attempt(limits, relay.clock.now_ms())?;
-    let homes = match &session.host {
-        Some(host) => std::slice::from_ref(host),
-        None => relay.policy.homes(),
-    };
-    login.check(draft, homes, limits, relay.clock.now_s())?;
+    login.check(draft, relay.policy.homes(), limits, relay.clock.now_s())?;
     draft.pack(&limits.event)?;
     relay.counters.signature_check();
     relay.verifier.verify(&draft.id, &draft.pubkey, &draft.sig)?;

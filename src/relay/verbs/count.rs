@@ -6,21 +6,15 @@ use crate::protocol::filter::Filter;
 use crate::protocol::reason::Reason;
 use crate::relay::session::Session;
 use crate::relay::stats::Verb;
-use crate::relay::storage::Unreadable;
-use crate::relay::work::{self, Counting, Job};
+use crate::relay::work::{Counting, Job, Stage};
 
 pub(in crate::relay) fn run(session: &mut Session, id: &str, filters: Vec<Filter>) {
     session.relay.counters.message(Verb::Count);
     if let Err(reason) = check(session, id, &filters) {
         return session.refuse_query(id, &reason);
     }
-    let tally = session.relay.store.count(&reading::narrowed(filters), session.relay.policy.limits().count_max);
-    let started = tally.map(|tally| Counting { id: id.into(), tally });
-    // Most counts are done within their first slice; only the others have to wait in line.
-    match started.map(|counting| work::count(&session.relay, &session.outbox, counting)) {
-        Ok(unfinished) => unfinished.into_iter().for_each(|counting| session.work.add(Job::Count(counting))),
-        Err(Unreadable) => session.refuse_query(id, &work::unreadable()),
-    }
+    let (cost, filters) = (reading::cost(&filters), reading::narrowed(filters));
+    session.work.add(Job::Count(Counting { id: id.into(), cost, stage: Stage::Of(filters) }));
 }
 
 fn check(session: &Session, id: &str, filters: &[Filter]) -> Result<(), Reason> {
@@ -33,5 +27,6 @@ fn check(session: &Session, id: &str, filters: &[Filter]) -> Result<(), Reason> 
     if session.work.counts() >= most {
         return Err(Reason::error(format!("too many counts, at most {most} may wait")));
     }
+    reading::check_room(filters, session.open_cost(""), policy.limits())?;
     session.login.as_ref().map_or(Ok(()), |login| policy.rules().check_read(login))
 }

@@ -15,5 +15,8 @@ pub(in crate::relay) fn run(session: &mut Session, draft: Draft<'_>) {
     let Some(login) = &session.login else {
         return reply.send(Verdict::Refused(Reason::error("the connection is closing")));
     };
-    ingest::submit(&session.relay, &Sender { login, rates: &session.rates }, draft, reply);
+    let author = draft.pubkey;
+    if ingest::submit(&session.relay, &Sender { login, rates: &session.rates }, draft, reply) {
+        session.wrote_as(author);
+    }
 }

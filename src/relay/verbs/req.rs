@@ -1,6 +1,7 @@
 //! `["REQ", subscription, filter, ...]`: kept wallet messages first, then stored events in slices, EOSE, then live ones.
 //!
-//! The live subscription is installed, with its gate closed, before the scan takes its snapshot, and the scan itself says up to
+//! The live subscription is installed, with its gate closed, before the scan takes its snapshot (when its turn comes, see `work`), and the
+//! scan itself says up to
 //! which number it sees. A number that was read before would be too low for it: of a profile that is replaced in between, the
 //! old version would be gone and the new one passed over. See `live::subscription`.
 
@@ -9,7 +10,6 @@ use std::sync::Arc;
 
 use super::check_id;
 use crate::base::hex32::EventId;
-use crate::live::Subscription;
 use crate::policy::reading::{self, effective_limit};
 use crate::protocol::event::Event;
 use crate::protocol::filter::Filter;
@@ -18,8 +18,7 @@ use crate::protocol::reason::Reason;
 use crate::relay::Relay;
 use crate::relay::session::Session;
 use crate::relay::stats::Verb;
-use crate::relay::storage::ScanLimits;
-use crate::relay::work::{self, Job, Scanning};
+use crate::relay::work::{self, Job, Scanning, Stored};
 
 pub(in crate::relay) fn run(session: &mut Session, id: &str, filters: Vec<Filter>) {
     session.relay.counters.message(Verb::Req);
@@ -46,7 +45,7 @@ fn check(session: &mut Session, id: &str, filters: &[Filter]) -> Result<(), Reas
             return Err(Reason::error(format!("too many subscriptions, at most {most} may be open")));
         }
     }
-    Ok(())
+    reading::check_room(filters, session.open_cost(id), policy.limits())
 }
 
 fn open(session: &mut Session, id: &str, filters: Arc<[Filter]>) {
@@ -54,16 +53,13 @@ fn open(session: &mut Session, id: &str, filters: Arc<[Filter]>) {
     session.end_subscription(id);
     let subscription = relay.live.subscribe(id, Arc::clone(&filters), Arc::clone(&session.outbox));
     session.subscriptions.push(Arc::clone(&subscription));
-    let (sent, filters) = recall(&relay, session, &subscription, filters);
-    if filters.iter().all(asks_for_nothing_stored) {
-        return work::finish(&relay, &session.outbox, &subscription, relay.store.seq(), sent);
+    let (recalled, filters) = recall(&relay, filters);
+    let asks_store = !filters.iter().all(asks_for_nothing_stored);
+    if !asks_store && recalled.is_empty() {
+        return work::finish(&relay, &session.outbox, &subscription, relay.store.seq(), Vec::new());
     }
-    let limits = relay.policy.limits();
-    let limits = ScanLimits { default_limit: limits.default_limit, max_limit: limits.max_limit };
-    match relay.store.scan(filters, limits) {
-        Ok(query) => session.work.add(Job::Scan(Scanning { subscription, query, sent })),
-        Err(_) => work::fail(&relay, &session.outbox, &subscription),
-    }
+    let stored = if asks_store { Stored::Of(filters) } else { Stored::Nothing };
+    session.work.add(Job::Scan(Scanning { subscription, recalled, sent: Vec::new(), stored }));
 }
 
 /// Whether no stored event can answer it, so that the store need not be asked.
@@ -72,38 +68,30 @@ fn asks_for_nothing_stored(filter: &Filter) -> bool {
     filter.limit == Some(0) || filter.is_impossible() || filter.kinds.as_deref().is_some_and(only_ephemeral)
 }
 
-/// Queues the kept wallet messages that the filters may see. They count towards the limits: the filters come back with what is
-/// left of them.
-fn recall(
-    relay: &Relay,
-    session: &Session,
-    subscription: &Arc<Subscription>,
-    filters: Arc<[Filter]>,
-) -> (Vec<EventId>, Arc<[Filter]>) {
-    let mut sent: HashSet<EventId> = HashSet::new();
+/// The kept wallet messages that the filters may see, the first to be sent last. They count towards the limits: the filters come
+/// back with what is left of them.
+fn recall(relay: &Relay, filters: Arc<[Filter]>) -> (Vec<Event>, Arc<[Filter]>) {
+    let mut seen: HashSet<EventId> = HashSet::new();
+    let mut recalled: Vec<Event> = Vec::new();
     let mut taken: Vec<(usize, u64)> = Vec::new();
     for (at, filter) in filters.iter().enumerate().filter(|(_, filter)| may_recall(filter)) {
         let room = usize::try_from(effective_limit(filter, relay.policy.limits())).unwrap_or(usize::MAX);
-        let found = recalled(relay, filter);
-        let found: Vec<&Event> = found.iter().take(room).collect();
+        let mut found = from_memory(relay, filter);
+        found.truncate(room);
         taken.push((at, found.len() as u64));
-        for event in found {
-            if sent.insert(event.id()) {
-                session.outbox.push_stored(subscription, event.clone());
-                relay.intake.delivered(&event.id());
-            }
-        }
+        recalled.extend(found.into_iter().filter(|event| seen.insert(event.id())));
     }
     taken.retain(|(_, count)| *count > 0);
     if taken.is_empty() {
         return (Vec::new(), filters);
     }
+    recalled.reverse();
     let mut left = filters.to_vec();
     for (at, count) in taken {
         let limit = effective_limit(&left[at], relay.policy.limits());
         left[at].limit = Some(limit.saturating_sub(count));
     }
-    (sent.into_iter().collect(), left.into())
+    (recalled, left.into())
 }
 
 fn may_recall(filter: &Filter) -> bool {
@@ -112,7 +100,7 @@ fn may_recall(filter: &Filter) -> bool {
 }
 
 /// From the memory of the relay and from the intake, newest first, each once.
-fn recalled(relay: &Relay, filter: &Filter) -> Vec<Event> {
+fn from_memory(relay: &Relay, filter: &Filter) -> Vec<Event> {
     let mut found = relay.live.recent().find(filter);
     let kept = relay.intake.recall(filter);
     found.extend(kept.into_iter().filter(|event| filter.matches(event.view())));

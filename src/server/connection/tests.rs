@@ -486,3 +486,30 @@ async fn at_the_end_everybody_is_told_and_nobody_new_is_taken() {
     assert!(house.registry.render().contains("relay_connections 0"));
     house.server.end().await;
 }
+
+#[tokio::test]
+async fn a_client_whose_query_runs_on_and_one_that_never_finished_its_request_are_sent_away_too() {
+    let house = house().await;
+    let mut client = connect(&house).await;
+    client.send(Message::text(format!(r#"["REQ","s",{{"kinds":[{LONG_KIND}]}}]"#))).await.unwrap();
+    assert!(text(&mut client).await.starts_with(r#"["EVENT","s",{"#));
+    let mut half = TcpStream::connect(house.url.trim_start_matches("ws://").trim_end_matches('/')).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+    house.shutdown.stop();
+    let leaving = async {
+        assert_eq!(close_code(&mut client).await, Some(1012));
+        assert!(client.next().await.is_none());
+        assert_eq!(half.read(&mut [0; 64]).await.unwrap_or(0), 0);
+    };
+    let (in_time, ()) = tokio::join!(house.server.say_farewell(Duration::from_secs(8)), leaving);
+    assert!(in_time);
+    house.server.end().await;
+}
+
+#[test]
+fn a_pong_has_its_time_from_the_ping_on() {
+    let heard_at = Instant::now();
+    assert_eq!(quiet_until(heard_at, None), heard_at + QUIET_MAX);
+    let late = heard_at + Duration::from_secs(600);
+    assert_eq!(quiet_until(heard_at, Some(late)), late + PONG_TIMEOUT);
+}

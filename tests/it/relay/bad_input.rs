@@ -160,12 +160,12 @@ fn events(key: &Key) -> Vec<Case> {
     let good = serde_json::to_value(key.note("good")).unwrap();
     let mut cases = table(&[
         ("[\"EVENT\"]", "NOTICE invalid: EVENT needs an event"),
-        ("[\"EVENT\",null]", "NOTICE invalid: invalid type: null, expected struct Draft"),
-        ("[\"EVENT\",[]]", "NOTICE invalid: invalid length 0, expected struct Draft with 7 elements"),
-        ("[\"EVENT\",\"x\"]", "NOTICE invalid: invalid type: string \"x\", expected struct Draft"),
+        ("[\"EVENT\",null]", "NOTICE invalid: invalid type: null, expected an event object"),
+        ("[\"EVENT\",[]]", "NOTICE invalid: invalid type: sequence, expected an event object"),
+        ("[\"EVENT\",\"x\"]", "NOTICE invalid: invalid type: string \"x\", expected an event object"),
         ("[\"EVENT\",{}]", "NOTICE invalid: missing field `id`"),
         ("[\"AUTH\"]", "NOTICE invalid: AUTH needs an event"),
-        ("[\"AUTH\",\"challenge\"]", "NOTICE invalid: invalid type: string \"challenge\", expected struct Draft"),
+        ("[\"AUTH\",\"challenge\"]", "NOTICE invalid: invalid type: string \"challenge\", expected an event object"),
     ]);
     cases.push((json!(["EVENT", good, "more"]).to_string(), "OK false invalid: EVENT has too many elements".to_owned()));
     cases.push((json!(["EVENT", good, good]).to_string(), "OK false invalid: EVENT has too many elements".to_owned()));

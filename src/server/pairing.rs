@@ -1,8 +1,9 @@
 //! The pages where an app asks for a connection in a browser (NIP-47 extension 08): `/connections/new?...`, and `/apps/new?...`
 //! for clients of before. They only ask and show: the owner decides at the command line.
 //!
-//! What an app writes is escaped, never run and never loaded; the pages have no script and no form, and hold no secret. Whoever
-//! opens an address that somebody else made up has granted nothing.
+//! What an app writes is escaped, never run and never loaded; the pages have no form and hold no secret. Whoever opens an address that
+//! somebody else made up has granted nothing. The only script is ours, on the page that says "granted" and only if the browser is
+//! not sent on: it posts `nwc:success` to the page that opened this one, which is what popups of apps wait for.
 
 use std::net::IpAddr;
 
@@ -24,6 +25,7 @@ use crate::wallet::pairing::pending::{Outcome, Pending};
 use crate::wallet::pairing::wish::{PAGE_PATHS, Wish};
 
 const PAGE: &str = include_str!("pairing.html");
+const SCRIPT: &str = include_str!("pairing.js");
 /// Folders of the pages; a token follows.
 const FOLDERS: [&str; 2] = ["/connections/", "/apps/"];
 const TOKEN_CHARS: usize = 32;
@@ -44,18 +46,39 @@ fn token(path: &str) -> Option<&str> {
 pub struct PairingPages {
     wallet: Wallet,
     policy: HeaderValue,
+    /// The same, and our script may run.
+    granted_policy: HeaderValue,
+}
+
+/// What a page shows beside its title; all of it is HTML.
+#[derive(Default)]
+struct Parts<'a> {
+    words: &'a str,
+    facts: &'a str,
+    refresh: &'a str,
+    granted: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn words(words: &'a str) -> Self {
+        Self { words, ..Self::default() }
+    }
 }
 
 impl PairingPages {
     /// The pages of a wallet.
     pub fn new(wallet: Wallet) -> Self {
         let style = PAGE.split_once("<style>").and_then(|(_, rest)| rest.split_once("</style>")).map_or("", |(style, _)| style);
-        let digest = STANDARD.encode(Sha256::digest(style));
-        let policy = format!(
-            "default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-        );
-        let policy = HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"));
-        Self { wallet, policy }
+        let digest = |text: &str| STANDARD.encode(Sha256::digest(text));
+        let policy = |scripts: &str| {
+            let text = format!(
+                "default-src 'none'; style-src 'sha256-{}'{scripts}; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+                digest(style)
+            );
+            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+        };
+        let granted_policy = policy(&format!("; script-src 'sha256-{}'", digest(SCRIPT)));
+        Self { wallet, policy: policy(""), granted_policy }
     }
 
     /// The answer to a request of this address.
@@ -65,16 +88,20 @@ impl PairingPages {
         }
         if *method != Method::GET {
             // A look ahead asks for nothing.
-            return self.page(StatusCode::OK, "A connection", "This page asks the wallet's owner for a connection.", "", "");
+            return self.page(
+                StatusCode::OK,
+                "A connection",
+                &Parts::words("This page asks the wallet's owner for a connection."),
+            );
         }
         match self.wallet.ask_page(query, from) {
             // To an address of its own, so that loading it again asks for nothing new. Relative: there may be a proxy's path before it.
             Ok(pending) => self.redirect(&pending.token),
             Err(AskError::Wish(error)) => {
-                self.page(StatusCode::BAD_REQUEST, "This cannot be granted", &escape(&error.to_string()), "", "")
+                self.page(StatusCode::BAD_REQUEST, "This cannot be granted", &Parts::words(&escape(&error.to_string())))
             }
             Err(AskError::Full(error)) => {
-                self.page(StatusCode::TOO_MANY_REQUESTS, "Not now", &escape(&error.to_string()), "", "")
+                self.page(StatusCode::TOO_MANY_REQUESTS, "Not now", &Parts::words(&escape(&error.to_string())))
             }
         }
     }
@@ -82,28 +109,43 @@ impl PairingPages {
     fn show(&self, token: &str) -> Response<Full<Bytes>> {
         let Some((pending, target)) = self.wallet.look_at_wish(token) else {
             let words = "Nothing waits here: requests end after ten minutes. Go back to the app and ask again.";
-            return self.page(StatusCode::NOT_FOUND, "Too late", words, "", "");
+            return self.page(StatusCode::NOT_FOUND, "Too late", &Parts::words(words));
         };
         let facts = facts(&pending.wish);
         match (&pending.outcome, target) {
-            (None, _) => self.page(StatusCode::OK, "Waiting for the wallet's owner", &waiting(&pending), &facts, REFRESH),
+            (None, _) => {
+                let parts = Parts { words: &waiting(&pending), facts: &facts, refresh: REFRESH, ..Parts::default() };
+                self.page(StatusCode::OK, "Waiting for the wallet's owner", &parts)
+            }
             (Some(Outcome::Declined), _) => {
-                self.page(StatusCode::OK, "Declined", "The wallet's owner has declined this request.", &facts, "")
+                let words = "The wallet's owner has declined this request.";
+                self.page(StatusCode::OK, "Declined", &Parts { words, facts: &facts, ..Parts::default() })
             }
             (Some(Outcome::Granted { .. }), Some(target)) => self.redirect(target.as_str()),
-            (Some(Outcome::Granted { wallet }), None) => {
-                let relays = self.wallet.config().relays.join(" ");
-                let rows = [("Wallet key", wallet.to_string()), ("Relay", relays)];
-                let state = pending.wish.state.iter().map(|state| ("State", state.clone()));
-                let granted = list(rows.into_iter().chain(state));
-                let words = "The wallet's owner has granted this request. The app needs the following; none of it is secret.";
-                self.page(StatusCode::OK, "Granted", words, &granted, "")
-            }
+            (Some(Outcome::Granted { wallet }), None) => self.granted(&pending.wish, &wallet.to_string()),
         }
     }
 
+    /// What the app needs, for people and for the page that opened this one.
+    fn granted(&self, wish: &Wish, wallet: &str) -> Response<Full<Bytes>> {
+        let config = self.wallet.config();
+        let relays = config.relays.join(" ");
+        let optional = [("state", &wish.state), ("lud16", &config.lud16)];
+        let optional = optional.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value.as_str())));
+        let data = [("wallet", wallet), ("relays", &relays)].into_iter().chain(optional);
+        let data: String = data.map(|(name, value)| format!(" data-{name}=\"{}\"", escape(value))).collect();
+        let granted = format!("<template id=\"granted\"{data}></template>\n<script>{SCRIPT}</script>");
+        let rows = [("Wallet key", wallet.to_owned()), ("Relay", relays.clone())];
+        let facts = list(rows.into_iter().chain(wish.state.iter().map(|state| ("State", state.clone()))));
+        let words = "The wallet's owner has granted this request. The app needs the following; none of it is secret.";
+        let mut response =
+            self.page(StatusCode::OK, "Granted", &Parts { words, facts: &facts, granted: &granted, ..Parts::default() });
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, self.granted_policy.clone());
+        response
+    }
+
     fn redirect(&self, target: &str) -> Response<Full<Bytes>> {
-        let mut response = self.page(StatusCode::SEE_OTHER, "Go on", "The answer is elsewhere.", "", "");
+        let mut response = self.page(StatusCode::SEE_OTHER, "Go on", &Parts::words("The answer is elsewhere."));
         match HeaderValue::try_from(target) {
             Ok(target) => drop(response.headers_mut().insert(LOCATION, target)),
             Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
@@ -111,9 +153,10 @@ impl PairingPages {
         response
     }
 
-    /// `words`, `facts` and `refresh` are HTML.
-    fn page(&self, status: StatusCode, title: &str, words: &str, facts: &str, refresh: &str) -> Response<Full<Bytes>> {
-        let page = fill(PAGE, &[("title", title), ("words", words), ("facts", facts), ("refresh", refresh)]);
+    fn page(&self, status: StatusCode, title: &str, parts: &Parts<'_>) -> Response<Full<Bytes>> {
+        let Parts { words, facts, refresh, granted } = parts;
+        let values = [("title", title), ("words", words), ("facts", facts), ("refresh", refresh), ("granted", granted)];
+        let page = fill(PAGE, &values);
         let mut response = plain(status, "text/html; charset=utf-8", Bytes::from(page));
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
@@ -241,7 +284,18 @@ mod tests {
         let path = ask("&name2=x");
         let terms = OwnTerms { name: Some("second".to_owned()), ..OwnTerms::default() };
         let second = house.wait(house.wallet.approve(&handle(), terms)).unwrap();
-        let shown = house.wait(body(pages.answer(&Method::GET, &path, "", from())));
+        let granted = pages.answer(&Method::GET, &path, "", from());
+        let policy = header(&granted, &CONTENT_SECURITY_POLICY);
+        let shown = house.wait(body(granted));
+        let script = shown.split_once("<script>").and_then(|(_, rest)| rest.split_once("</script>")).unwrap().0;
+        let digest = STANDARD.encode(Sha256::digest(script));
+        assert!(policy.contains(&format!("; script-src 'sha256-{digest}';")) && !policy.contains("unsafe"), "{policy}");
+        let data = format!(
+            "<template id=\"granted\" data-wallet=\"{}\" data-relays=\"ws://127.0.0.1:7777\" data-state=\"{}\"></template>",
+            second.connected.wallet,
+            "0f".repeat(16)
+        );
+        assert!(shown.contains(&data), "{shown}");
         assert!(shown.contains(&second.connected.wallet.to_string()) && shown.contains("Granted"), "{shown}");
         let path = ask("&expires_at=1900000000");
         house.wait(house.wallet.decline(&handle())).unwrap();

@@ -9,6 +9,7 @@ use super::Publisher;
 use super::access::audit::{Answered, Audit};
 use super::access::keys::WalletSeed;
 use super::access::table::{Keys, Table};
+use super::asked::Asked;
 use super::methods::pay::Progress;
 use super::methods::pay_invoice::Paid;
 use super::money::types::{AnswerSigner, Held, Outcome, Settled};
@@ -63,6 +64,7 @@ pub struct Answers {
     stats: Stats,
     audit: Arc<Audit>,
     news: News,
+    asked: Asked,
 }
 
 impl Answers {
@@ -81,8 +83,8 @@ impl Answers {
     ) -> Arc<Self> {
         let audit = Arc::new(audit);
         let outbox = Outbox::new(config).telling(Arc::clone(&audit));
-        let (table, stats, news) = (Table::default(), Stats::default(), News::default());
-        Arc::new(Self { seed, table, outbox, publisher, clock, stats, audit, news })
+        let (table, stats, news, asked) = (Table::default(), Stats::default(), News::default(), Asked::default());
+        Arc::new(Self { seed, table, outbox, publisher, clock, stats, audit, news, asked })
     }
 
     /// The log of what was asked.
@@ -113,6 +115,11 @@ impl Answers {
     /// What clients are still to be told.
     pub fn news(&self) -> &News {
         &self.news
+    }
+
+    /// What the requests under way are about.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Where events go.
@@ -188,6 +195,7 @@ impl Answers {
 
     fn note(&self, to: &Addressee<'_>, method: &str, result: &'static str, amount: Option<Msat>) {
         let method = Method::parse(method).map_or("unknown", Method::as_str);
+        let amount = self.asked.end(&to.request, amount);
         let (request, asked_at_s, answered_at_ms) = (to.request.event, to.created_at_s, self.clock.now_ms());
         self.audit.answered(&to.keys.wallet, Answered { request, asked_at_s, answered_at_ms, method, result, amount });
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::access::table::{Hosted, Keys};
 use super::answers::{Addressee, Answers};
+use super::asked::Sum;
 use super::intake::Ticket;
 use super::methods::multi_pay::{self, Part};
 use super::methods::settle_hold_invoice::Done;
@@ -154,6 +155,9 @@ impl Drop for Several {
 impl Wallet {
     /// Does what is asked for, or sees to it that it is done.
     pub(super) fn dispatch(&self, job: Job, call: Call) {
+        if let Some(sum) = Sum::of(&call) {
+            self.answers().asked().note(RequestKey { event: job.request, item: 0 }, sum);
+        }
         match call {
             Call::PayInvoice(pay) => self.pay(job, terms::Method::PayInvoice, pay_invoice::errand(pay), None),
             Call::PayKeysend(pay) => self.pay(job, terms::Method::PayKeysend, pay_keysend::errand(pay), None),
@@ -217,11 +221,12 @@ impl Wallet {
         let owed = job.owed();
         let on = move |reply| match reply {
             PayReply::Durable => {
-                let answers = Arc::clone(owed.ticket.answers());
-                owed.ticket.reply(Verdict::Accepted);
+                let Owed { debt, ticket } = owed;
                 if let Some((hash, amount)) = known {
-                    answers.news().promise(Promise { debt: owed.debt, hash, amount }, answers.clock().now_ms());
+                    let answers = ticket.answers();
+                    answers.news().promise(Promise { debt, hash, amount }, answers.clock().now_ms());
                 }
+                ticket.reply(Verdict::Accepted);
             }
             PayReply::Expired => owed.ticket.reply(Verdict::Refused(Reason::invalid("expired"))),
             PayReply::Refused(refusal) => owed.refuse(&refusal),
@@ -249,7 +254,10 @@ impl Wallet {
                 continue;
             }
             let errand = match errand {
-                Ok(errand) => errand,
+                Ok(errand) => {
+                    answers.asked().note(request.key, Sum::of_target(&errand.target));
+                    errand
+                }
                 Err(refusal) => {
                     refuse_item(answers, &keys, &request, &refusal);
                     continue;

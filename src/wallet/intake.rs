@@ -18,6 +18,7 @@ use super::terms::{ErrorCode, Refusal, RequestKey, Scheme};
 use super::wire::envelope::scheme_of;
 use super::wire::error::other;
 use super::wire::method::Method;
+use super::wire::notification::kind_in;
 use super::wire::request::{Call, MULTI_ITEMS_MAX, Request};
 use super::wire::response::UNKNOWN_METHOD;
 use crate::base::hex32::{EventId, Hex32, PublicKey};
@@ -28,6 +29,8 @@ use crate::protocol::reason::{Prefix, Reason, Verdict};
 
 /// Most requests of one filter that the money room is asked about.
 const RECALL_NAMED_MAX: usize = 100;
+/// Most clients of one filter, and most connections of each, that are noted to listen.
+const LISTENERS_MAX: usize = 16;
 
 /// What the wallet says of an event before its signature is checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,6 +135,7 @@ impl Wallet {
     /// The kept answers that a filter sees (see [`Outbox::recall`]). Answers to payments that are no longer kept come back when
     /// their request is named.
     pub fn recall(&self, filter: &Filter) -> Vec<Event> {
+        self.note_listeners(filter);
         if !Outbox::concerns(filter) {
             return Vec::new();
         }
@@ -143,6 +147,22 @@ impl Wallet {
             }
         }
         outbox.recall(filter, now_ms)
+    }
+
+    /// Who subscribes to one kind of notification for a client's key can read that kind.
+    fn note_listeners(&self, filter: &Filter) {
+        let (Some(kinds), Some(clients)) = (filter.kinds.as_deref(), filter.tag(b'p')) else { return };
+        for (kind, scheme) in [(kind_in(Scheme::Nip04), Scheme::Nip04), (kind_in(Scheme::Nip44), Scheme::Nip44)] {
+            if !kinds.contains(&kind) {
+                continue;
+            }
+            for client in clients.hex.iter().take(LISTENERS_MAX) {
+                let of_client = self.answers().table().of_client(client, LISTENERS_MAX);
+                let is_named =
+                    |hosted: &&Arc<Hosted>| filter.authors.as_ref().is_none_or(|all| all.contains(&hosted.keys.wallet));
+                of_client.iter().filter(is_named).for_each(|hosted| hosted.listens(scheme));
+            }
+        }
     }
 
     /// Brings back what a start must not lose: the answers of the last day, and what is to be told of it.

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod answers;
+mod asked;
 pub mod backend;
 mod delegate;
 mod dispatch;

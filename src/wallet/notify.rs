@@ -5,7 +5,10 @@
 //! twice gives the same id, and the outbox keeps one of them.
 //!
 //! Two schemes are two kinds of events (23196 is NIP-04, 23197 NIP-44), and clients that listen to both would show everything twice.
-//! So a connection is told in the scheme in which its client spoke last, and in both only while nothing is known of it.
+//! So a connection is told in the scheme in which its client spoke last, else in those to which it was seen to subscribe, and in both
+//! while nothing is known of it.
+//!
+//! What reached its client is in the log of requests, so a restart does not offer it anew beyond the minutes for which it is kept.
 
 use std::collections::VecDeque;
 
@@ -165,7 +168,14 @@ impl Wallet {
     /// Tells at most so many pieces of news; `false` when there is no more.
     pub(super) fn tell_news(&self, most: usize) -> bool {
         for _ in 0..most {
-            let Some(item) = self.answers().news().next() else { return self.catch_up() };
+            let Some(item) = self.answers().news().next() else {
+                let more = self.catch_up();
+                if !more {
+                    // All of the time before the start is told.
+                    self.answers().outbox().forget_reached();
+                }
+                return more;
+            };
             if let Err(error) = self.tell(&item) {
                 tracing::error!(%error, "a notification could not be made");
             }
@@ -236,16 +246,12 @@ impl Wallet {
                 continue;
             }
             let Some(words) = self.words(&hosted, item)? else { continue };
-            let schemes: &[Scheme] = match hosted.spoken() {
-                _ if !offer.nip04 => &[Scheme::Nip44],
-                Some(Scheme::Nip44) => &[Scheme::Nip44],
-                Some(Scheme::Nip04) => &[Scheme::Nip04],
-                None => &[Scheme::Nip44, Scheme::Nip04],
-            };
-            for scheme in schemes {
-                if let Some(event) = answers.notification(&hosted.keys, *scheme, &words, item.at_s) {
-                    answers.notify(&event);
-                }
+            let schemes: &[Scheme] = if offer.nip04 { hosted.hears() } else { &[Scheme::Nip44] };
+            let made = schemes.iter().filter_map(|scheme| answers.notification(&hosted.keys, *scheme, &words, item.at_s));
+            let (heard, new): (Vec<_>, Vec<_>) = made.partition(|event| answers.outbox().has_reached(&event.id()));
+            // Who heard it in one scheme before the start needs no other.
+            for event in if heard.is_empty() { new } else { heard } {
+                answers.notify(&event);
             }
         }
         Ok(())

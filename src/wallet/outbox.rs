@@ -49,6 +49,8 @@ const QUEUE_SLACK: usize = 1_024;
 const RECALL_MAX: usize = 500;
 /// Requests that are being worked on at the same time, beyond which a new one has to wait.
 const PENDING_MAX: usize = 65_536;
+/// Most notifications that a start remembers to have reached their clients; what is beyond is offered once more.
+const REACHED_MAX: usize = 65_536;
 
 /// The answers.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ struct Inner {
     delivered: VecDeque<(u64, EventId)>,
     undelivered: VecDeque<(u64, EventId)>,
     bytes: usize,
+    /// Notifications of before the start that reached their clients, and when.
+    reached: HashMap<EventId, u64, RandomState>,
 }
 
 /// The answers of one wallet key in the order in which they were made.
@@ -88,6 +92,15 @@ struct Kept {
     delivered: bool,
     until_ms: u64,
     published_ms: u64,
+}
+
+/// What has reached a client.
+#[derive(Clone, Copy, Debug)]
+enum Reached {
+    /// The answer to this request.
+    Answer(EventId),
+    /// This notification.
+    News(EventId),
 }
 
 impl Kept {
@@ -152,11 +165,44 @@ impl Outbox {
         inner.make_room(&self.config);
     }
 
-    /// Keeps a notification until a day after its own time. `false`: it is kept already, or too old.
+    /// Which notifications reached their clients before the start, and when (unix milliseconds).
+    pub fn reached(&self, told: impl IntoIterator<Item = (EventId, u64)>, now_ms: u64) {
+        let mut inner = self.inner.lock();
+        for (notification, at_ms) in told {
+            if at_ms.saturating_add(self.config.undelivered_ms) > now_ms && inner.reached.len() < REACHED_MAX {
+                inner.reached.insert(notification, at_ms);
+            }
+        }
+    }
+
+    /// Whether a notification reached its client before the start.
+    pub fn has_reached(&self, notification: &EventId) -> bool {
+        self.inner.lock().reached.contains_key(notification)
+    }
+
+    /// Everything that [`Outbox::reached`] was about has been offered to [`Outbox::keep_news`].
+    pub fn forget_reached(&self) {
+        let mut inner = self.inner.lock();
+        if !inner.reached.is_empty() {
+            inner.reached = HashMap::default();
+        }
+    }
+
+    /// Keeps a notification until a day after its own time. `false`: it is kept already, or too old, or reached its client before the
+    /// start; then it is kept as long as it would have been without one.
     pub fn keep_news(&self, event: Event, now_ms: u64) -> bool {
         let until_ms = event.created_at().saturating_mul(1_000).saturating_add(self.config.undelivered_ms);
         let mut inner = self.inner.lock();
         inner.sweep(now_ms);
+        if let Some(at_ms) = inner.reached.remove(&event.id()) {
+            let (id, until_ms) = (event.id(), until_ms.min(at_ms.saturating_add(self.config.delivered_ms)));
+            if until_ms > now_ms && !inner.kept.contains_key(&id) {
+                inner.insert(None, event, until_ms, now_ms);
+                inner.mark_delivered(&id, until_ms);
+                inner.make_room(&self.config);
+            }
+            return false;
+        }
         if until_ms <= now_ms || inner.kept.contains_key(&event.id()) {
             return false;
         }
@@ -178,9 +224,11 @@ impl Outbox {
         self.note(marked, now_ms);
     }
 
-    fn note(&self, marked: Option<(PublicKey, EventId)>, now_ms: u64) {
-        if let (Some(audit), Some((wallet, request))) = (&self.audit, marked) {
-            audit.delivered(&wallet, request, now_ms);
+    fn note(&self, marked: Option<(PublicKey, Reached)>, now_ms: u64) {
+        match (&self.audit, marked) {
+            (Some(audit), Some((wallet, Reached::Answer(request)))) => audit.delivered(&wallet, request, now_ms),
+            (Some(audit), Some((wallet, Reached::News(notification)))) => audit.told(&wallet, notification, now_ms),
+            _ => {}
         }
     }
 
@@ -276,14 +324,15 @@ impl Inner {
         self.kept.insert(answer, kept);
     }
 
-    /// Whose answer to what this is, if it is one and was not delivered before.
-    fn mark_delivered(&mut self, answer: &EventId, until_ms: u64) -> Option<(PublicKey, EventId)> {
+    /// Whose it is and what it says, if it was not delivered before.
+    fn mark_delivered(&mut self, answer: &EventId, until_ms: u64) -> Option<(PublicKey, Reached)> {
         let kept = self.kept.get_mut(answer).filter(|kept| !kept.delivered)?;
         kept.delivered = true;
         kept.until_ms = kept.until_ms.min(until_ms);
-        let marked = kept.request.map(|request| (kept.event.pubkey(), request.event));
+        let reached = kept.request.map_or(Reached::News(*answer), |request| Reached::Answer(request.event));
+        let wallet = kept.event.pubkey();
         self.delivered.push_back((kept.until_ms, *answer));
-        marked
+        Some((wallet, reached))
     }
 
     fn sweep(&mut self, now_ms: u64) {

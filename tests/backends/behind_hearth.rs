@@ -9,8 +9,7 @@ use crate::suite::PATIENCE;
 use crate::support::{App, Client, Hearth, eventually, hearth};
 
 fn config(wallet: &Wallet) -> String {
-    let address = wallet.address();
-    format!("[rates]\nenabled = false\n[wallet]\nbackend = \"grpc\"\n[wallet.grpc]\naddress = \"{address}\"\n")
+    format!("[rates]\nenabled = false\n[wallet]\nbackend = \"grpc\"\n[wallet.grpc]\n{}", wallet.settings())
 }
 
 /// A hearth whose account `main` has money, and an app that spends it.
@@ -30,8 +29,13 @@ async fn state_of(app: &App, client: &mut Client, hash: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_pays_and_is_paid_through_the_wallet() {
-    let wallet = Wallet::start::<Rust>();
-    let (hearth, app, mut client) = started(&wallet).await;
+    pays_and_is_paid(&Wallet::start::<Rust>()).await;
+}
+
+/// Pays, is refused, and is paid by the wallet's stream of events; what hearth says of the wallet meanwhile.
+async fn pays_and_is_paid(wallet: &Wallet) {
+    let (hearth, app, mut client) = started(wallet).await;
+    assert_eq!(hearth.json(&["wallet", "status"])["backend"]["unreachable"], "");
     assert_eq!(hearth.json(&["stats"])["wallet"]["backend"], "grpc", "the owner is told what pays");
     let (invoice, hash) = wallet.invoice(Some(123_000), "settle");
     let paid = app.call(&mut client, "pay_invoice", json!({"invoice": invoice})).await;
@@ -40,6 +44,8 @@ async fn an_app_pays_and_is_paid_through_the_wallet() {
     assert_eq!(paid["fees_paid"], 100);
     let (refused, _) = wallet.invoice(Some(1_000), "refuse");
     assert_eq!(app.refusal(&mut client, "pay_invoice", json!({"invoice": refused})).await, "PAYMENT_FAILED");
+    let log = hearth.json(&["wallet", "log", "app"]);
+    assert_eq!((&log["entries"][0]["result"], &log["entries"][0]["amount_msat"]), (&json!("PAYMENT_FAILED"), &json!(1_000)));
 
     let made = app.call(&mut client, "make_invoice", json!({"amount": 77_000})).await;
     let (invoice, hash) = (made["invoice"].as_str().unwrap(), made["payment_hash"].as_str().unwrap().to_owned());
@@ -48,6 +54,34 @@ async fn an_app_pays_and_is_paid_through_the_wallet() {
     eventually("the invoice is settled", async || state_of(&app, &mut client, &hash).await == "settled").await;
     let info = app.call(&mut client, "get_info", json!({})).await;
     assert_eq!((info["alias"].as_str(), info["network"].as_str()), (Some("example ledger"), Some("regtest")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_pays_and_is_paid_through_a_port_with_a_token() {
+    let mut wallet = Wallet::start_on_a_port::<Rust>();
+    pays_and_is_paid(&wallet).await;
+
+    // The wallet comes back at the same port, and with it the events.
+    let (hearth, app, mut client) = started(&wallet).await;
+    let made = app.call(&mut client, "make_invoice", json!({"amount": 5_000})).await;
+    wallet.kill();
+    let words = refused_while_away(&hearth, &app).await;
+    let status = hearth.json(&["wallet", "status"]);
+    let told = status["backend"]["unreachable"].as_str().unwrap();
+    assert!(words.contains(&wallet.address()) && told.contains(&wallet.address()), "{words} {told}");
+    wallet.launch();
+    wallet.ask(&json!({"do": "pay", "invoice": made["invoice"]})).unwrap();
+    let hash = made["payment_hash"].as_str().unwrap();
+    eventually("it is settled", async || state_of(&app, &mut hearth.client().await, hash).await == "settled").await;
+    assert_eq!(hearth.json(&["wallet", "status"])["backend"]["unreachable"], "");
+
+    // Whoever has another token is turned away, in words that do not show it.
+    std::fs::write(wallet.token_file(), "ffffffffffffffffffffffffffffffff\n").unwrap();
+    let stranger = Hearth::prepared(&config(&wallet));
+    let output = stranger.run(&["wallet", "test-backend"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("token") && !text.contains("fffffffff"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

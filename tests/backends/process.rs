@@ -1,6 +1,8 @@
 //! The example wallets as processes: started, killed, started again on the same ledger, and asked as their neighbours.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -45,14 +47,42 @@ pub struct Wallet {
     dir: TempDir,
     make: fn() -> Command,
     child: Option<Child>,
+    /// Where it listens, if on a port: the first start chooses it.
+    port: Option<String>,
 }
+
+/// What opens a port.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 impl Wallet {
     pub fn start<E: Example>() -> Self {
+        Self::start_at::<E>(None)
+    }
+
+    /// On a port of the loopback interface, with a token.
+    pub fn start_on_a_port<E: Example>() -> Self {
+        Self::start_at::<E>(Some("127.0.0.1:0".to_owned()))
+    }
+
+    fn start_at<E: Example>(port: Option<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("hearth-wallet-").tempdir().unwrap();
-        let mut wallet = Self { dir, make: E::command, child: None };
+        let mut wallet = Self { dir, make: E::command, child: None, port };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(wallet.token_file()).unwrap();
+        writeln!(file, "{TOKEN}").unwrap();
         wallet.launch();
         wallet
+    }
+
+    /// The token's file; it counts for a port only.
+    pub fn token_file(&self) -> PathBuf {
+        self.dir.path().join("token")
+    }
+
+    /// The lines of hearth's configuration below `[wallet.grpc]`.
+    pub fn settings(&self) -> String {
+        let token =
+            self.port.as_ref().map_or_else(String::new, |_| format!("token_file = \"{}\"\n", self.token_file().display()));
+        format!("address = \"{}\"\n{token}", self.address())
     }
 
     /// Starts the process and waits for its line.
@@ -61,11 +91,18 @@ impl Wallet {
         let mut command = (self.make)();
         command.arg("--listen").arg(self.address()).arg("--state").arg(self.dir.path().join("state"));
         command.arg("--neighbours").arg(self.neighbours());
+        if self.port.is_some() {
+            command.arg("--token-file").arg(self.token_file());
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         self.child = Some(child);
-        assert_eq!(line.trim(), format!("listening at {}", self.address()), "the wallet did not start");
+        let place = line.trim().strip_prefix("listening at ").expect("the wallet did not start");
+        if let Some(port) = &mut self.port {
+            place.clone_into(port);
+        }
+        assert_eq!(place, self.address());
     }
 
     /// SIGKILL.
@@ -77,7 +114,8 @@ impl Wallet {
 
     /// As hearth's configuration names it.
     pub fn address(&self) -> String {
-        format!("unix:{}", self.dir.path().join("wallet.sock").display())
+        let socket = || format!("unix:{}", self.dir.path().join("wallet.sock").display());
+        self.port.clone().unwrap_or_else(socket)
     }
 
     fn neighbours(&self) -> PathBuf {

@@ -21,6 +21,10 @@ pub(super) fn state(out: Out<'_>, state: &WalletStateReply) -> Result<(), Comman
         ("open invoices", state.invoices_open.to_string()),
         ("journal", format!("{} records", state.journal_seq)),
         ("back end", format!("\"{}\" on {}, {reach}", clean(&backend.alias), clean(&backend.network))),
+        (
+            "reachable",
+            if backend.unreachable.is_empty() { "yes".to_owned() } else { format!("NO: {}", table::line(&backend.unreachable)) },
+        ),
         ("node key", backend.pubkey.clone()),
         (
             "it can do",
@@ -123,6 +127,7 @@ pub(super) fn reconciled(out: Out<'_>, reply: &ReconcileReply) -> Result<(), Com
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::admin::Backend;
 
     fn text(write: impl FnOnce(Out<'_>) -> Result<(), CommandError>) -> String {
         let mut out = Vec::new();
@@ -134,7 +139,9 @@ mod tests {
     fn trouble_is_told_with_what_to_do() {
         let calm = text(|out| state(out, &WalletStateReply::default()));
         assert!(calm.contains("safe mode           no\n") && !calm.contains("ALARM") && !calm.contains("resume"), "{calm}");
+        assert!(calm.contains("reachable           yes\n"), "{calm}");
         let trouble = WalletStateReply {
+            backend: Some(Backend { unreachable: "nobody listens\nat x".to_owned(), ..Backend::default() }),
             safe_mode: "the journal is older than its anchor".to_owned(),
             alarms: vec!["a lie\n\u{1b}[31m".to_owned()],
             suspended: vec!["phone".to_owned()],
@@ -142,6 +149,7 @@ mod tests {
         };
         let words = text(|out| state(out, &trouble));
         assert!(words.contains("YES: the journal is older") && words.contains("hearth wallet resume NAME"), "{words}");
+        assert!(words.contains("reachable           NO: nobody listens?at x\n"), "{words}");
         assert!(words.contains("ALARM: a lie??[31m\n"), "{words}");
     }
 

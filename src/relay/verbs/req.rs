@@ -96,7 +96,7 @@ fn recall(relay: &Relay, filters: Arc<[Filter]>) -> (Vec<Event>, Arc<[Filter]>) 
 
 fn may_recall(filter: &Filter) -> bool {
     let admits = |kinds: &[u16]| kinds.iter().any(|kind| kind::is_wallet(*kind) && kind::class(*kind) == Class::Ephemeral);
-    filter.names_someone() && filter.limit != Some(0) && !filter.is_impossible() && filter.kinds.as_deref().is_none_or(admits)
+    filter.names_someone() && !filter.is_impossible() && filter.kinds.as_deref().is_none_or(admits)
 }
 
 /// From the memory of the relay and from the intake, newest first, each once.

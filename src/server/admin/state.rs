@@ -64,6 +64,7 @@ pub(super) fn wallet_state(wallet: &Wallet) -> WalletStateReply {
             block_height: info.block_height,
             outside: able.outside,
             abilities: abilities.collect(),
+            unreachable: wallet.money().backend_ready().err().map(|error| error.to_string()).unwrap_or_default(),
         }),
     }
 }

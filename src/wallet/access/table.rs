@@ -55,17 +55,22 @@ pub struct Hosted {
     gate: Arc<Gate>,
     seen_at_s: Arc<AtomicU64>,
     scheme: Arc<AtomicU8>,
+    listens: Arc<AtomicU8>,
 }
 
 /// How [`Hosted::spoken`] is kept: 0 is nothing yet.
 const SPOKE_NIP44: u8 = 1;
 const SPOKE_NIP04: u8 = 2;
+/// Bits of what [`Hosted::listens`] has seen.
+const LISTENS_NIP44: u8 = 1;
+const LISTENS_NIP04: u8 = 2;
 
 impl Hosted {
     /// A connection that has just been made or read.
     pub fn new(id: ConnectionId, account: AccountId, profile: Profile, keys: Arc<Keys>, rate: &Config) -> Self {
         let gate = Arc::new(Gate::new(rate));
-        let hosted = Self { id, account, profile, keys, gate, seen_at_s: Arc::default(), scheme: Arc::default() };
+        let (seen_at_s, scheme, listens) = (Arc::default(), Arc::default(), Arc::default());
+        let hosted = Self { id, account, profile, keys, gate, seen_at_s, scheme, listens };
         if let Some(scheme) = hosted.profile.spoken {
             hosted.spoke(scheme);
         }
@@ -103,6 +108,21 @@ impl Hosted {
         }
     }
 
+    /// Notes that somebody subscribed to its notifications in this scheme. Weak evidence, since others can do so too: it only adds up.
+    pub fn listens(&self, scheme: Scheme) {
+        let bit = if scheme == Scheme::Nip44 { LISTENS_NIP44 } else { LISTENS_NIP04 };
+        self.listens.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    /// The schemes in which its client can be told something: that of its last request, else those that were subscribed to, else both.
+    pub fn hears(&self) -> &'static [Scheme] {
+        match (self.spoken(), self.listens.load(Ordering::Relaxed)) {
+            (Some(Scheme::Nip44), _) | (None, LISTENS_NIP44) => &[Scheme::Nip44],
+            (Some(Scheme::Nip04), _) | (None, LISTENS_NIP04) => &[Scheme::Nip04],
+            (None, _) => &[Scheme::Nip44, Scheme::Nip04],
+        }
+    }
+
     /// When its client last asked since the process started, unix seconds.
     pub fn seen_at_s(&self) -> Option<u64> {
         Some(self.seen_at_s.load(Ordering::Relaxed)).filter(|at_s| *at_s > 0)
@@ -119,6 +139,8 @@ struct Maps {
     by_id: HashMap<ConnectionId, Arc<Hosted>, RandomState>,
     /// A connection never changes its account.
     by_account: HashMap<AccountId, Vec<ConnectionId>, RandomState>,
+    /// Nor its client.
+    by_client: HashMap<PublicKey, Vec<ConnectionId>, RandomState>,
 }
 
 impl Table {
@@ -144,6 +166,7 @@ impl Table {
         maps.by_wallet.insert(hosted.keys.wallet, Arc::clone(&hosted));
         if maps.by_id.insert(hosted.id, Arc::clone(&hosted)).is_none() {
             maps.by_account.entry(hosted.account).or_default().push(hosted.id);
+            maps.by_client.entry(hosted.keys.client).or_default().push(hosted.id);
         }
         hosted
     }
@@ -155,6 +178,13 @@ impl Table {
         let mut found: Vec<_> = ids.iter().filter_map(|id| maps.by_id.get(id)).cloned().collect();
         found.sort_unstable_by_key(|hosted| hosted.id);
         found
+    }
+
+    /// The connections of a client's key, at most so many.
+    pub fn of_client(&self, client: &PublicKey, most: usize) -> Vec<Arc<Hosted>> {
+        let maps = self.0.read();
+        let ids = maps.by_client.get(client).map_or(&[][..], Vec::as_slice);
+        ids.iter().rev().take(most).filter_map(|id| maps.by_id.get(id)).cloned().collect()
     }
 
     /// All of them, by number.
@@ -220,6 +250,22 @@ mod tests {
         assert_eq!(table.by_name("phone").map(|found| found.id), Some(ConnectionId(4)));
         assert!(table.by_name("pad").is_none());
         assert_eq!(table.all().len(), 4);
+    }
+
+    #[test]
+    fn what_is_subscribed_to_counts_until_the_client_speaks() {
+        let table = Table::default();
+        let made = table.put(hosted(1, "phone", None));
+        assert_eq!(made.hears(), [Scheme::Nip44, Scheme::Nip04]);
+        made.listens(Scheme::Nip04);
+        assert_eq!(made.hears(), [Scheme::Nip04]);
+        made.listens(Scheme::Nip44);
+        assert_eq!(made.hears(), [Scheme::Nip44, Scheme::Nip04], "a stranger who subscribes takes nothing away");
+        made.spoke(Scheme::Nip44);
+        assert_eq!(made.hears(), [Scheme::Nip44]);
+        let found = table.of_client(&made.keys.client, 1);
+        assert_eq!(found.iter().map(|hosted| hosted.id).collect::<Vec<_>>(), [ConnectionId(1)]);
+        assert!(table.of_client(&made.keys.wallet, 1).is_empty());
     }
 
     #[test]

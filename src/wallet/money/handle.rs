@@ -13,7 +13,7 @@ use super::{OpenError, Parts, ReadError};
 use crate::base::amount::Msat;
 use crate::base::hex32::{EventId, PaymentHash};
 use crate::protocol::event::Event;
-use crate::wallet::backend::{Capabilities, Info, SignedMessage};
+use crate::wallet::backend::{BackendError, Capabilities, Info, SignedMessage};
 
 /// The wallet's money. Cheap to clone; all clones talk to the same thread.
 #[derive(Clone)]
@@ -169,6 +169,11 @@ impl Money {
     /// What `[wallet] backend` calls the back end.
     pub fn backend_name(&self) -> &'static str {
         self.0.backend_name()
+    }
+
+    /// Whether the back end can be reached now, or why not.
+    pub fn backend_ready(&self) -> Result<(), BackendError> {
+        self.0.backend_ready()
     }
 
     /// What the back end can do.

@@ -32,13 +32,15 @@ impl Wallet {
         }
     }
 
-    /// Notes the connections that are there, and when they were last seen.
+    /// Notes the connections that are there, when they were last seen and what they were told.
     pub(in crate::wallet) fn read_log(&self) {
         for hosted in self.answers().table().all() {
             self.answers().audit().add(hosted.id, hosted.keys.wallet);
-            if let Some(at_ms) = self.answers().audit().last_seen_at_ms(&hosted.keys.wallet) {
+            let past = self.answers().audit().past(&hosted.keys.wallet);
+            if let Some(at_ms) = past.seen_at_ms {
                 hosted.seen(at_ms / 1_000);
             }
+            self.answers().outbox().reached(past.told, self.answers().clock().now_ms());
         }
     }
 }

@@ -5,6 +5,7 @@ mod intake;
 mod methods;
 mod news;
 mod owner;
+mod pending;
 mod recall;
 mod several;
 
@@ -18,8 +19,10 @@ use secp256k1::{Keypair, SECP256K1};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::access::audit::Audit;
 use super::access::keys::WalletSeed;
 use super::access::rate;
+use super::backend::Backend;
 use super::backend::embedded::{self, Embedded};
 use super::money::payment::Limits;
 use super::money::{self, Money, WAITING_MAX};
@@ -94,18 +97,25 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
-        Self::with(Config { relays: vec!["ws://127.0.0.1:7777".to_owned()], ..Config::default() })
+        Self::with(relayed())
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        Self::on(Arc::new(TempDir::new().unwrap()), Clock::manual(NOW_S * 1_000), config)
+        Self::on(Arc::new(TempDir::new().unwrap()), Clock::manual(NOW_S * 1_000), config, ledger())
     }
 
-    fn on(dir: Arc<TempDir>, clock: Clock, config: Config) -> Self {
+    /// With this back end instead of the ledger.
+    pub(crate) fn over(backend: Arc<dyn Backend>) -> Self {
+        Self::on(Arc::new(TempDir::new().unwrap()), Clock::manual(NOW_S * 1_000), relayed(), backend)
+    }
+
+    fn on(dir: Arc<TempDir>, clock: Clock, config: Config, backend: Arc<dyn Backend>) -> Self {
         let ear = Arc::new(Ear::default());
         let publisher: Arc<dyn Publisher> = ear.clone();
         let seed = WalletSeed::new(Secret::new([1; 32]));
-        let answers = Answers::new(seed, outbox::Config::default(), publisher, clock.clone());
+        let audit = dir.path().join("audit");
+        std::fs::create_dir_all(&audit).unwrap();
+        let answers = Answers::with_audit(seed, outbox::Config::default(), publisher, clock.clone(), Audit::at(audit));
         let money = Money::open(money::Parts {
             dir: dir.path().join("wallet"),
             database: crate::kv::Config::default(),
@@ -114,7 +124,7 @@ impl House {
             seed: Secret::new([2; 32]),
             clock: clock.clone(),
             signer: answers.clone(),
-            backend: Arc::new(Embedded::new(&Secret::new([3; 32]), &embedded::Config::default()).unwrap()),
+            backend,
             on_fatal: Box::new(|words| panic!("{words}")),
         });
         let wallet = Wallet::open(Parts { answers, money: money.unwrap(), config }).unwrap();
@@ -125,9 +135,9 @@ impl House {
     /// The same directory after a stop and a start.
     pub(crate) fn restarted(self) -> Self {
         let (dir, clock, config) = (Arc::clone(&self.dir), self.clock.clone(), self.wallet.config().clone());
-        self.wallet.money().close();
+        self.wallet.close();
         drop(self);
-        Self::on(dir, clock, config)
+        Self::on(dir, clock, config, ledger())
     }
 
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -202,6 +212,14 @@ impl House {
     pub(crate) fn balance(&self, app: &App) -> u64 {
         self.result(app, "get_balance", json!({}))["balance"].as_u64().unwrap()
     }
+}
+
+fn relayed() -> Config {
+    Config { relays: vec!["ws://127.0.0.1:7777".to_owned()], ..Config::default() }
+}
+
+fn ledger() -> Arc<dyn Backend> {
+    Arc::new(Embedded::new(&Secret::new([3; 32]), &embedded::Config::default()).unwrap())
 }
 
 pub(crate) fn refusal(answer: &Value) -> (String, String) {

@@ -1,5 +1,7 @@
 //! Notifications: who is told what, in which scheme, once, in order, and the same after a restart.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use super::{App, House, NOW_S};
@@ -82,6 +84,73 @@ fn a_restart_tells_the_same_events_again_in_order_and_keeps_them_for_late_subscr
     let house = house.restarted();
     house.tell();
     assert!(told(&house, &bob).is_empty(), "what is older than a day is not told again");
+}
+
+#[test]
+fn what_reached_its_client_is_not_told_again_by_a_restart_and_kept_no_longer_than_without_one() {
+    let house = House::new();
+    let (alice, bob) = (house.funded("alice", 100_000), house.app("bob"));
+    let pay = |house: &House, amount: u64| {
+        house.result(&alice, "pay_invoice", json!({ "invoice": house.invoice(&bob, amount) }));
+        house.tell();
+    };
+    let client = crate::wallet::wire::sign::public_key(&bob.keypair);
+    let kept = |house: &House| {
+        let filter = json!({ "authors": [bob.wallet], "#p": [client], "kinds": [23_196, 23_197] });
+        house.wallet.recall(&serde_json::from_value(filter).unwrap()).len()
+    };
+    house.ear.listeners.store(1, Ordering::Relaxed);
+    pay(&house, 1_000);
+    pay(&house, 2_000);
+    house.ear.listeners.store(0, Ordering::Relaxed);
+    house.forward_s(300);
+    pay(&house, 3_000);
+    house.wait(house.wallet.announce_all(false));
+    let before = told(&house, &bob);
+    assert_eq!(before.len(), 3);
+    let house = house.restarted();
+    house.tell();
+    assert_eq!(told(&house, &bob), before[2..], "only the one that reached nobody");
+    house.ear.listeners.store(1, Ordering::Relaxed);
+    assert_eq!(kept(&house), 3, "a client that subscribes anew finds all three");
+    pay(&house, 4_000);
+    assert_eq!(told(&house, &bob).len(), 2, "what is new is told");
+    house.forward_s(301);
+    assert_eq!(kept(&house), 2, "ten minutes after it was delivered, not after the restart");
+    let house = house.restarted();
+    house.tell();
+    assert_eq!((told(&house, &bob).len(), kept(&house)), (0, 2));
+    house.forward_s(601);
+    let house = house.restarted();
+    house.tell();
+    assert_eq!((told(&house, &bob).len(), kept(&house)), (0, 0));
+}
+
+#[test]
+fn a_client_that_has_only_subscribed_is_told_in_the_kind_that_it_subscribed_to() {
+    let house = House::new();
+    let alice = house.funded("alice", 100_000);
+    let bob = house.app("bob");
+    for (kinds_asked, limit, expected) in
+        [(vec![23_196], Some(0), vec![23_196]), (vec![23_197], None, vec![23_197]), (vec![23_195], None, vec![23_196, 23_197])]
+    {
+        let name = format!("asks {kinds_asked:?}");
+        let app = house.app_with(NewConnection { name, account: Some("alice".into()), ..NewConnection::default() });
+        let client = crate::wallet::wire::sign::public_key(&app.keypair);
+        let mut filter = json!({ "kinds": kinds_asked, "#p": [client] });
+        if let Some(limit) = limit {
+            filter["limit"] = json!(limit);
+        }
+        house.wallet.recall(&serde_json::from_value(filter).unwrap());
+        // That of another wallet says nothing.
+        let elsewhere = json!({ "kinds": [23_196, 23_197], "#p": [client], "authors": [bob.wallet] });
+        house.wallet.recall(&serde_json::from_value(elsewhere).unwrap());
+        house.result(&alice, "pay_invoice", json!({ "invoice": house.invoice(&bob, 1_000) }));
+        house.tell();
+        let mut found = kinds(&told(&house, &app));
+        found.sort_unstable();
+        assert_eq!(found, expected, "{kinds_asked:?}");
+    }
 }
 
 #[test]

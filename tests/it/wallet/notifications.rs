@@ -81,6 +81,39 @@ async fn they_wait_for_a_client_that_comes_late_and_outlive_a_crash_with_the_sam
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_heard_before_a_restart_is_kept_but_not_told_anew() {
+    let mut two = Two::new(1_000_000).await;
+    let mut ears = two.hearth.client().await;
+    assert!(ears.stored_json("payee", &[filter(&two.payee)]).await.is_empty());
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let invoice = two.payee.invoice(&mut two.client, 1_000).await;
+        two.payer.call(&mut two.client, "pay_invoice", json!({"invoice": invoice})).await;
+        heard.push(ears.live("payee").await.id);
+    }
+    assert!(two.hearth.terminate().success());
+    two.hearth.launch();
+    let (mut client, mut ears) = (two.hearth.client().await, two.hearth.client().await);
+    heard.sort();
+    let mut only_new = filter(&two.payee);
+    only_new["limit"] = json!(0);
+    assert!(ears.stored_json("new", &[only_new]).await.is_empty());
+    let again = json!({"kinds": [23_196, 23_197], "#p": [two.payee.key.hex]});
+    eventually("whoever subscribes anew within ten minutes finds the same ones", async || {
+        let found = two.hearth.client().await.stored_json("again", std::slice::from_ref(&again)).await;
+        let mut found: Vec<String> = found.iter().map(|json| serde_json::from_str::<Event>(json).unwrap().id).collect();
+        found.sort();
+        found == heard
+    })
+    .await;
+    let invoice = two.payee.invoice(&mut client, 2_000).await;
+    two.payer.call(&mut client, "pay_invoice", json!({"invoice": invoice})).await;
+    let told = open(&two.payee, &ears.live("new").await);
+    assert_eq!(told["notification"]["amount"], 2_000, "the first that is told is the new one");
+    ears.is_quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_info_event_and_get_info_name_notifications_and_extensions() {
     let mut two = Two::new(0).await;
     let found = two.client.stored_json("info", &[json!({"kinds": [13_194], "authors": [two.payer.wallet]})]).await;

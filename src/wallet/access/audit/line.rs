@@ -3,6 +3,7 @@
 //! ```text
 //! a ANSWERED_MS ASKED_S METHOD RESULT AMOUNT_MSAT|- REQUEST    a request was answered
 //! d DELIVERED_MS REQUEST                                       its answer reached somebody
+//! n DELIVERED_MS NOTIFICATION                                  a notification reached somebody
 //! x COUNT                                                      so many notes were left out here
 //! ```
 
@@ -17,6 +18,7 @@ use crate::base::hex32::EventId;
 pub(super) enum Read {
     Answered(Entry),
     Delivered { request: EventId, at_ms: u64 },
+    Told { notification: EventId, at_ms: u64 },
     LeftOut { count: u64 },
 }
 
@@ -34,6 +36,7 @@ impl Read {
                 amount: answered.amount,
             }),
             Note::Delivered { request, at_ms } => Self::Delivered { request: *request, at_ms: *at_ms },
+            Note::Told { notification, at_ms } => Self::Told { notification: *notification, at_ms: *at_ms },
             Note::LeftOut { count } => Self::LeftOut { count: *count },
         }
     }
@@ -49,6 +52,7 @@ pub(super) fn write(out: &mut String, note: &Note) {
             writeln!(out, "a {answered_at_ms} {asked_at_s} {method} {result} {amount} {request}")
         }
         Note::Delivered { request, at_ms } => writeln!(out, "d {at_ms} {request}"),
+        Note::Told { notification, at_ms } => writeln!(out, "n {at_ms} {notification}"),
         Note::LeftOut { count } => writeln!(out, "x {count}"),
     };
 }
@@ -75,6 +79,7 @@ pub(super) fn read(line: &str) -> Option<Read> {
             })
         }
         "d" => Read::Delivered { at_ms: word()?.parse().ok()?, request: EventId::parse(word()?).ok()? },
+        "n" => Read::Told { at_ms: word()?.parse().ok()?, notification: EventId::parse(word()?).ok()? },
         "x" => Read::LeftOut { count: word()?.parse().ok()? },
         _ => return None,
     };

@@ -41,7 +41,7 @@ pub struct Answered {
     pub method: &'static str,
     /// `ok` or an error code.
     pub result: &'static str,
-    /// What was paid, or what an invoice asks for.
+    /// What was paid or was to be, or what an invoice asks for.
     pub amount: Option<Msat>,
 }
 
@@ -60,7 +60,7 @@ pub struct Entry {
     pub method: String,
     /// `ok` or an error code.
     pub result: String,
-    /// What was paid, or what an invoice asks for.
+    /// What was paid or was to be, or what an invoice asks for.
     pub amount: Option<Msat>,
 }
 
@@ -71,7 +71,7 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// Notes that were left out because too many came at once.
     pub left_out: u64,
-    /// When an answer last reached it, unix milliseconds.
+    /// When an answer or a notification last reached it, unix milliseconds.
     pub last_delivered_at_ms: Option<u64>,
 }
 
@@ -80,7 +80,17 @@ pub struct History {
 enum Note {
     Answered(Answered),
     Delivered { request: EventId, at_ms: u64 },
+    Told { notification: EventId, at_ms: u64 },
     LeftOut { count: u64 },
+}
+
+/// What a start reads of a connection's past.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// When it was last answered, unix milliseconds.
+    pub seen_at_ms: Option<u64>,
+    /// Notifications that reached it, and when (unix milliseconds), as far as the files go back.
+    pub told: Vec<(EventId, u64)>,
 }
 
 /// The log of all connections.
@@ -131,6 +141,11 @@ impl Audit {
         self.note(wallet, Note::Delivered { request, at_ms });
     }
 
+    /// A notification reached somebody who may read it.
+    pub fn told(&self, wallet: &PublicKey, notification: EventId, at_ms: u64) {
+        self.note(wallet, Note::Told { notification, at_ms });
+    }
+
     fn note(&self, wallet: &PublicKey, note: Note) {
         let Some(trail) = self.trails.read().get(wallet).cloned() else { return };
         let mut waiting = trail.waiting.lock();
@@ -160,14 +175,26 @@ impl Audit {
         first
     }
 
-    /// When a connection was last answered, from its file; unix milliseconds. Blocks on the disk.
-    pub fn last_seen_at_ms(&self, wallet: &PublicKey) -> Option<u64> {
-        self.history(wallet, 1).ok()?.entries.first().map(|entry| entry.answered_at_ms)
+    /// What a start wants to know of a connection; nothing where it cannot be read. Blocks on the disk.
+    pub fn past(&self, wallet: &PublicKey) -> Past {
+        let mut past = Past::default();
+        for note in self.notes(wallet).unwrap_or_default() {
+            match note {
+                line::Read::Answered(entry) => past.seen_at_ms = Some(entry.answered_at_ms),
+                line::Read::Told { notification, at_ms } => past.told.push((notification, at_ms)),
+                line::Read::Delivered { .. } | line::Read::LeftOut { .. } => {}
+            }
+        }
+        past
     }
 
     /// The newest entries of a connection. Blocks on the disk.
     pub fn history(&self, wallet: &PublicKey, limit: usize) -> io::Result<History> {
-        let Some(trail) = self.trails.read().get(wallet).cloned() else { return Ok(History::default()) };
+        Ok(joined(self.notes(wallet)?, limit.min(ENTRIES_MAX)))
+    }
+
+    fn notes(&self, wallet: &PublicKey) -> io::Result<Vec<line::Read>> {
+        let Some(trail) = self.trails.read().get(wallet).cloned() else { return Ok(Vec::new()) };
         let mut notes = Vec::new();
         {
             let _in_order = trail.file.lock();
@@ -178,7 +205,7 @@ impl Audit {
             notes.extend(waiting.notes.iter().map(line::Read::of));
             notes.push(line::Read::LeftOut { count: waiting.left_out });
         }
-        Ok(joined(notes, limit.min(ENTRIES_MAX)))
+        Ok(notes)
     }
 }
 
@@ -204,6 +231,7 @@ fn joined(notes: Vec<line::Read>, limit: usize) -> History {
                 delivered.entry(*request).or_insert(*at_ms);
                 history.last_delivered_at_ms = history.last_delivered_at_ms.max(Some(*at_ms));
             }
+            line::Read::Told { at_ms, .. } => history.last_delivered_at_ms = history.last_delivered_at_ms.max(Some(*at_ms)),
             line::Read::LeftOut { count } => history.left_out = history.left_out.saturating_add(*count),
             line::Read::Answered(_) => {}
         }
@@ -264,7 +292,13 @@ mod tests {
         assert_eq!(audit.history(&wallet, 10).unwrap(), before);
         let after = opened(&directory, wallet);
         assert_eq!(after.history(&wallet, 10).unwrap(), before);
-        assert_eq!(after.last_seen_at_ms(&wallet), Some(100_002));
+        assert_eq!(after.past(&wallet), Past { seen_at_ms: Some(100_002), told: Vec::new() });
+        after.told(&wallet, EventId::from([9; 32]), 150_000);
+        after.flush().unwrap();
+        let again = opened(&directory, wallet);
+        assert_eq!(again.past(&wallet).told, [(EventId::from([9; 32]), 150_000)]);
+        let told = again.history(&wallet, 10).unwrap();
+        assert_eq!((told.last_delivered_at_ms, told.entries), (Some(150_000), before.entries));
         assert_eq!(after.history(&wallet, 1).unwrap().entries.len(), 1);
         after.delivered(&wallet, EventId::from([2; 32]), 200_000);
         assert_eq!(after.history(&wallet, 1).unwrap().entries[0].delivered_at_ms, Some(200_000));

@@ -175,6 +175,10 @@ impl Room {
         Some(decode(bolt11).map(Box::new).map_err(|error| Refusal::new(ErrorCode::Other, error.to_string())))
     }
 
+    pub(super) fn backend_ready(&self) -> Result<(), BackendError> {
+        self.backend.ready()
+    }
+
     pub(super) fn backend_name(&self) -> &'static str {
         self.backend.name()
     }

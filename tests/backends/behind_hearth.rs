@@ -35,7 +35,7 @@ async fn an_app_pays_and_is_paid_through_the_wallet() {
 /// Pays, is refused, and is paid by the wallet's stream of events; what hearth says of the wallet meanwhile.
 async fn pays_and_is_paid(wallet: &Wallet) {
     let (hearth, app, mut client) = started(wallet).await;
-    assert_eq!(hearth.json(&["wallet", "status"])["backend"]["unreachable"], "");
+    eventually("hearth has met its wallet", async || hearth.json(&["wallet", "status"])["backend"]["unreachable"] == "").await;
     assert_eq!(hearth.json(&["stats"])["wallet"]["backend"], "grpc", "the owner is told what pays");
     let (invoice, hash) = wallet.invoice(Some(123_000), "settle");
     let paid = app.call(&mut client, "pay_invoice", json!({"invoice": invoice})).await;

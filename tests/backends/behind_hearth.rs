@@ -131,6 +131,37 @@ async fn the_wallet_is_killed_in_the_middle_and_everything_goes_on() {
     assert_eq!(paid["preimage"].as_str().map(str::len), Some(64));
 }
 
+/// The cursor is lost, so that the wallet tells everything from the beginning, also of a hold invoice that was paid and given back: that is
+/// passed over, and what comes in afterwards is credited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_from_the_beginning_keep_nothing_from_coming_in() {
+    let wallet = Wallet::start::<Rust>();
+    let (mut hearth, app, mut client) = started(&wallet).await;
+    let cursor = hearth.data().join("wallet-backend").join("cursor");
+    let place = || std::fs::read_to_string(&cursor).unwrap_or_default().parse::<u64>().unwrap_or(0);
+    let preimage = [7_u8; 32];
+    let hash = const_hex::encode(<sha2::Sha256 as sha2::Digest>::digest(preimage));
+    let made = app.call(&mut client, "make_hold_invoice", json!({"amount": 5_000, "payment_hash": hash})).await;
+    wallet.ask(&json!({"do": "pay", "invoice": made["invoice"]})).unwrap();
+    eventually("its money waits", async || state_of(&app, &mut client, &hash).await == "accepted").await;
+    app.call(&mut client, "cancel_hold_invoice", json!({"payment_hash": hash})).await;
+    eventually("it is over", async || state_of(&app, &mut client, &hash).await == "failed").await;
+    let mut last = 0;
+    for _ in 0..2 {
+        let made = app.call(&mut client, "make_invoice", json!({"amount": 6_000})).await;
+        wallet.ask(&json!({"do": "pay", "invoice": made["invoice"]})).unwrap();
+        let hash = made["payment_hash"].as_str().unwrap();
+        eventually("money that comes in is credited", async || state_of(&app, &mut client, hash).await == "settled").await;
+        // Past the first event, which is that of the hold invoice, and past those of the life before.
+        eventually("the cursor passes everything", async || place() > last).await;
+        last = place();
+        assert!(hearth.terminate().success());
+        std::fs::remove_file(&cursor).unwrap();
+        hearth.launch();
+        client = hearth.client().await;
+    }
+}
+
 /// The words of INTERNAL, as soon as hearth has noticed that the wallet is gone.
 async fn refused_while_away(hearth: &Hearth, app: &App) -> String {
     let deadline = tokio::time::Instant::now() + PATIENCE;

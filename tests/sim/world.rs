@@ -292,8 +292,8 @@ impl World {
             Act::Effect(Effect::Alarm(words)) => {
                 self.alarms += 1;
                 // A stranger who pays what was just paid inside is no liar, and neither is a clock that jumped.
-                let is_no_lie =
-                    ["came from outside for", "the clock of this machine jumped"].iter().any(|some| words.contains(some));
+                let innocent = ["came from outside for", "could not be given back", "the clock of this machine jumped"];
+                let is_no_lie = innocent.iter().any(|some| words.contains(some));
                 ensure!(self.may_alarm || is_no_lie, "alarm: {words}");
                 Ok(())
             }

@@ -4,7 +4,7 @@
 
 use super::ledger::transfer;
 use super::payment::{
-    Effect, InvoiceRow, Making, Reply, RequestRow, Rows, Standing, State, Token, arrived, bounded_metadata, give_back, gone,
+    Effect, Heard, InvoiceRow, Making, Reply, RequestRow, Rows, Standing, State, Token, arrived, bounded_metadata, give_back, gone,
     may_act, taken,
 };
 use super::record::{Book, Invoice, Payee, Record};
@@ -238,8 +238,10 @@ pub(super) fn incoming(
         Ok(Some(row)) => match incoming.state {
             IncomingState::Settled { preimage } => settled(state, &row, incoming.amount, preimage, now_ms, out),
             IncomingState::Held { settle_deadline } => {
-                if !arrived(state, &row, incoming.amount, settle_deadline, now_ms, out) {
-                    return out.push(Effect::Reply(token, Reply::Noted(false)));
+                match arrived(state, &row, (incoming.amount, settle_deadline), token, now_ms, out) {
+                    Heard::Yes => {}
+                    Heard::No => return out.push(Effect::Reply(token, Reply::Noted(false))),
+                    Heard::Later => return,
                 }
             }
             IncomingState::Canceled => gone(state, &row, now_ms, out),

@@ -15,9 +15,9 @@ use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 
 /// First pause before a back end is told again.
-const TELL_PAUSE_FIRST_MS: u64 = 1_000;
+pub(super) const TELL_PAUSE_FIRST_MS: u64 = 1_000;
 /// Longest pause.
-const TELL_PAUSE_MAX_MS: u64 = 60_000;
+pub(super) const TELL_PAUSE_MAX_MS: u64 = 60_000;
 /// Most hold invoices that end in one tick for a reason of time or of their connection; the others end in the next.
 const ENDS_PER_TICK: usize = 32;
 /// How long a client waits for the back end's word before it hears that it takes longer.
@@ -233,6 +233,9 @@ pub(super) fn told(
     now_ms: u64,
     out: &mut Vec<Effect>,
 ) {
+    if word == Word::Cancel {
+        super::unwanted::told(state, hash, &result, now_ms, out);
+    }
     // An invoice that was only closed towards the outside has no hold with that word.
     let Some(hold) = state.holds.get_mut(hash).filter(|hold| hold.word == Some(word)) else { return };
     match (result, word) {
@@ -286,43 +289,65 @@ pub(in crate::wallet::money) fn taken(
     answer(waiting, &told, out);
 }
 
-/// Money from outside waits for a hold invoice made here. `false`: it is to go back and no record says so, so that the report has to
-/// be made again after a crash.
+/// What has come of a report, for the back end that made it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::wallet::money) enum Heard {
+    /// It is known, or written down.
+    Yes,
+    /// It has to be made again.
+    No,
+    /// It is acknowledged later.
+    Later,
+}
+
+impl Heard {
+    fn if_written(is_written: bool) -> Self {
+        if is_written { Self::Yes } else { Self::No }
+    }
+}
+
+/// Money from outside waits for a hold invoice made here.
 pub(in crate::wallet::money) fn arrived(
     state: &mut State,
     row: &InvoiceRow,
-    amount: Msat,
-    settle_deadline: Option<u32>,
+    (amount, settle_deadline): (Msat, Option<u32>),
+    token: Token,
     now_ms: u64,
     out: &mut Vec<Effect>,
-) -> bool {
+) -> Heard {
     let hash = row.invoice.hash;
-    if let Some(hold) = state.holds.get(&hash) {
-        // Paid inside or over for good: what came from outside goes back. Otherwise it is known.
-        if hold.payer.is_some() || hold.word == Some(Word::Cancel) {
+    match state.holds.get(&hash) {
+        // Over for good, says the journal: told again until it is done.
+        Some(hold) if hold.word == Some(Word::Cancel) => {
             out.push(Effect::TellHold { hash, word: Word::Cancel });
-            return hold.word.is_some();
+            return Heard::Yes;
         }
-        return true;
+        Some(hold) if hold.payer.is_some() => {
+            super::unwanted::send_back(state, hash, token, now_ms, out);
+            return Heard::Later;
+        }
+        Some(_) => return Heard::Yes,
+        None => {}
     }
     let payee = Payee { account: row.invoice.account, connection: row.invoice.request.connection };
     match &row.standing {
         Standing::Open => {}
-        Standing::Paid { inside: false, .. } => return true,
+        Standing::Paid { inside: false, .. } => return Heard::Yes,
         Standing::Paid { .. } | Standing::Held { .. } | Standing::Canceled { .. } => {
-            out.push(Effect::TellHold { hash, word: Word::Cancel });
-            return false;
+            super::unwanted::send_back(state, hash, token, now_ms, out);
+            return Heard::Later;
         }
     }
     if row.invoice.amount.is_some_and(|asked| amount < asked) || amount == Msat::ZERO {
         let words = format!("only {amount} came for the hold invoice {hash}, which asks for more; it is given back");
         out.push(Effect::Alarm(words));
         // In safe mode nothing is decided, and the report is made again.
-        return write_decision(state, &hash, payee, Word::Cancel, "less came than it asks for", now_ms, out).is_ok();
+        let written = write_decision(state, &hash, payee, Word::Cancel, "less came than it asks for", now_ms, out);
+        return Heard::if_written(written.is_ok());
     }
     let expires_at_s = row.invoice.expires_at_s;
     let accepted = Accepted { hash, payee, amount, payer: None, expires_at_s, settle_deadline };
-    state.record(Record::Accepted(accepted), None, now_ms, out)
+    Heard::if_written(state.record(Record::Accepted(accepted), None, now_ms, out))
 }
 
 /// Ends what waits inside for a hold invoice that was paid from outside; the payer gets its money back.
@@ -362,6 +387,7 @@ pub(in crate::wallet::money) fn gone(state: &mut State, row: &InvoiceRow, now_ms
 
 /// Time passes: the back end is told again, clients hear that it takes longer, and what waited inside for too long goes back.
 pub(super) fn tick(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
+    super::unwanted::tick(state, now_ms, out);
     let hold_ms = state.limits.hold_s.saturating_mul(1_000);
     let mut over = Vec::new();
     for (hash, hold) in &mut state.holds {

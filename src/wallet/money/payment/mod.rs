@@ -11,6 +11,7 @@ mod keysend;
 mod pay;
 mod result;
 mod state;
+mod unwanted;
 
 use super::record::{Done, Ending, Entry, Intent, Invoice, Word};
 use super::types::{
@@ -25,7 +26,7 @@ use crate::wallet::backend::{
 };
 pub use apply::Broken;
 pub(super) use check::bounded_metadata;
-pub(super) use hold::{abandon, arrived, give_back, gone, restart as restart_holds, taken};
+pub(super) use hold::{Heard, abandon, arrived, give_back, gone, restart as restart_holds, taken};
 pub(super) use pay::may_act;
 pub(super) use state::Making;
 pub use state::{Connection, Hold, Limits, Open, OpenInvoice, State, Touched, Watch};

@@ -8,6 +8,7 @@ use super::super::record::{Entry, Intent, Payee, Record, Word};
 use super::super::types::{
     AccountId, AccountView, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, Preimage, RequestKey, RequestRef,
 };
+use super::unwanted::Unwanted;
 use super::{Effect, Token};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
@@ -240,6 +241,8 @@ pub struct State {
     pub(in crate::wallet::money) by_expiry: BTreeSet<(u64, PaymentHash)>,
     /// Hold invoices that are neither open nor over.
     pub holds: BTreeMap<PaymentHash, Hold>,
+    /// Money from outside that goes back. Not in the journal.
+    pub(in crate::wallet::money) unwanted: BTreeMap<PaymentHash, Unwanted>,
     /// Revoked connections that may have hold invoices about which nobody can decide any more.
     pub(in crate::wallet::money) abandoned: BTreeSet<ConnectionId>,
     pub(in crate::wallet::money) making: BTreeMap<RequestKey, Making>,
@@ -277,6 +280,7 @@ impl State {
             invoices: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
             holds: BTreeMap::new(),
+            unwanted: BTreeMap::new(),
             abandoned: BTreeSet::new(),
             making: BTreeMap::new(),
             seq: 0,

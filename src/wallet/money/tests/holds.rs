@@ -282,8 +282,9 @@ fn money_from_outside_for_an_invoice_that_waits_inside_is_lost_to_nobody() {
     let mut core = core();
     let invoice = make(&mut core, 1, 1, Some(5_000)).unwrap();
     core.pay(request(0, 1), invoice, None);
-    let (effects, _) = report(&mut core, secret(1).hash(), 5_000, HELD);
-    assert_eq!((tells(&effects), records(&effects)), (vec![Word::Cancel], 0));
+    let (effects, is_noted) = report(&mut core, secret(1).hash(), 5_000, HELD);
+    assert_eq!((tells(&effects), records(&effects), is_noted), (vec![Word::Cancel], 0, false));
+    assert_eq!(noted(&told(&mut core, 1, Word::Cancel, Ok(()))), 1, "acknowledged when it goes back");
     let (effects, _) = report(&mut core, secret(1).hash(), 0, IncomingState::Canceled);
     assert_eq!((records(&effects), standing(&core, 1)), (0, TransactionState::Accepted));
     // The node settles it all the same: the payer inside gets its money back, the maker has the other.
@@ -291,6 +292,67 @@ fn money_from_outside_for_an_invoice_that_waits_inside_is_lost_to_nobody() {
     assert_eq!(alarms(&effects), 1);
     assert_eq!((core.spendable(1), core.spendable(2), standing(&core, 1)), (RICH, 5_000, TransactionState::Settled));
     assert!(core.answer(&request(0, 1)).unwrap().contains("PAYMENT_FAILED"));
+}
+
+/// How many reports are acknowledged.
+fn noted(effects: &[Effect]) -> usize {
+    effects.iter().filter(|effect| matches!(effect, Effect::Reply(_, Reply::Noted(true)))).count()
+}
+
+/// A back end that lost its place tells everything again: what is over is acknowledged each time, whatever it says about giving it back.
+#[test]
+fn reports_from_the_beginning_about_what_is_over_are_all_acknowledged() {
+    let mut core = core();
+    let (cancelled, inside, taken) = (1, 2, 3);
+    for number in [cancelled, inside, taken] {
+        make(&mut core, 1, number, Some(5_000)).unwrap();
+    }
+    let hash = |number| secret(number).hash();
+    assert!(report(&mut core, hash(cancelled), 5_000, HELD).1);
+    cancel(&mut core, 1, cancelled);
+    told(&mut core, cancelled, Word::Cancel, Ok(()));
+    assert!(report(&mut core, hash(cancelled), 0, IncomingState::Canceled).1);
+    let invoice = Decoded { bolt11: format!("lnbcrt-hold-{}", hash(inside)), hash: hash(inside), ..foreign(2, Some(5_000)) };
+    core.pay(request(0, 1), invoice, None);
+    settle(&mut core, 1, inside);
+    assert!(report(&mut core, hash(taken), 5_000, HELD).1);
+    settle(&mut core, 1, taken);
+    told(&mut core, taken, Word::Settle(secret(taken)), Ok(()));
+    let spendable = core.spendable(2);
+
+    for life in 0..2 {
+        core.restart();
+        for number in [cancelled, inside] {
+            let (effects, is_noted) = report(&mut core, hash(number), 5_000, HELD);
+            assert_eq!((tells(&effects), is_noted), (vec![Word::Cancel], false), "a crash now brings it again ({life})");
+            assert_eq!(noted(&told(&mut core, number, Word::Cancel, Ok(()))), 1);
+            assert_eq!(noted(&told(&mut core, number, Word::Cancel, Ok(()))), 0, "once");
+        }
+        assert!(report(&mut core, hash(cancelled), 0, IncomingState::Canceled).1);
+        let (effects, is_noted) = report(&mut core, hash(taken), 5_000, HELD);
+        assert_eq!((tells(&effects), is_noted), (vec![], true));
+    }
+    assert_eq!(core.spendable(2), spendable);
+
+    // One that never does it, and one that never says anything: some time is given to both, and no more.
+    report(&mut core, hash(cancelled), 5_000, HELD);
+    report(&mut core, hash(inside), 5_000, HELD);
+    let (mut acknowledged, mut asked, mut alarmed) = (0, 0, 0);
+    for _ in 0..1_000 {
+        core.now_ms += 1_000;
+        let effects = core.step(Input::Tick);
+        let mut all = effects.clone();
+        for effect in &effects {
+            if matches!(effect, Effect::TellHold { hash: of, .. } if *of == hash(cancelled)) {
+                all.extend(told(&mut core, cancelled, Word::Cancel, Err("no".to_owned())));
+            }
+        }
+        acknowledged += noted(&all);
+        asked += tells(&all).len();
+        alarmed += alarms(&all);
+    }
+    assert_eq!((acknowledged, alarmed), (2, 2));
+    assert!((4..=16).contains(&asked), "{asked}");
 }
 
 /// Budget and slots of G2: held payments count.

@@ -279,7 +279,7 @@ impl Asker {
     async fn balance(&self) -> Result<String, String> {
         for _ in 0..BALANCE_TRIES {
             if let Some(balance) = self.backend.node_balance() {
-                return Ok(format!("{balance} can be sent"));
+                return Ok(format!("{} can be sent", balance.amount));
             }
             tokio::time::sleep(BALANCE_PAUSE).await;
         }

@@ -11,6 +11,8 @@ pub mod lnd;
 pub mod scripted;
 pub mod sign;
 
+use std::time::Instant;
+
 use crate::base::amount::Msat;
 use crate::base::hex32::{Hex32, PaymentHash};
 use crate::wallet::terms::Preimage;
@@ -269,6 +271,15 @@ pub struct Outgoing {
 /// Takes reports of orders that were carried out, from any thread.
 pub type OutgoingReport = Box<dyn Fn(Outgoing, Ack) + Send + Sync>;
 
+/// What the node can spend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeBalance {
+    /// So much.
+    pub amount: Msat,
+    /// When the question was put whose answer this is: what was paid since may be missing.
+    pub asked: Instant,
+}
+
 /// A message signed with the node key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedMessage {
@@ -353,8 +364,8 @@ pub trait Backend: Send + Sync {
         done(Err(BackendError::cannot("sign messages")));
     }
 
-    /// What the node can spend over Lightning, from memory. `None`: not known now, or no node.
-    fn node_balance(&self) -> Option<Msat> {
+    /// What the node can spend over Lightning, from memory. `None`: not known now, or no node. It is asked again when a payment is done.
+    fn node_balance(&self) -> Option<NodeBalance> {
         None
     }
 }

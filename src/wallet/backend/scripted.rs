@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use secp256k1::SecretKey;
@@ -15,7 +16,7 @@ use super::bolt11::{self, Draft};
 use super::embedded::{BadNodeKey, Config, Embedded};
 use super::{
     Ack, Answer, Backend, BackendError, Capabilities, Incoming, IncomingState, Info, LookupOrder, LookupResult, MadeInvoice,
-    NewHoldInvoice, NewInvoice, Report, SendOrder, SendResult, SendTarget, SignedMessage,
+    NewHoldInvoice, NewInvoice, NodeBalance, Report, SendOrder, SendResult, SendTarget, SignedMessage,
 };
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
@@ -98,7 +99,7 @@ struct Inner {
     orders: Vec<SendOrder>,
     invoices: HashMap<PaymentHash, Invoice>,
     events: Vec<(Incoming, bool)>,
-    balance: Option<Msat>,
+    balance: Option<NodeBalance>,
 }
 
 /// The back end, and the hand that leads it.
@@ -156,7 +157,7 @@ impl Scripted {
 
     /// What [`Backend::node_balance`] says.
     pub fn set_balance(&self, balance: Option<Msat>) {
-        self.inner.lock().balance = balance;
+        self.inner.lock().balance = balance.map(|amount| NodeBalance { amount, asked: Instant::now() });
     }
 
     /// An invoice of somebody else, who takes what is paid to it. The preimage makes its hash, so a test knows it.
@@ -473,7 +474,7 @@ impl Backend for Scripted {
         self.embedded.sign_message(message, done);
     }
 
-    fn node_balance(&self) -> Option<Msat> {
+    fn node_balance(&self) -> Option<NodeBalance> {
         self.inner.lock().balance
     }
 }

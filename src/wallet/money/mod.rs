@@ -18,6 +18,7 @@ mod journal;
 mod layout;
 pub mod ledger;
 pub mod memory;
+mod node_balance;
 mod owner;
 pub mod payment;
 pub mod period;

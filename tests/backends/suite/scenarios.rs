@@ -116,7 +116,7 @@ pub async fn a_second_payment_of_one_hash_pays_nothing<W: World>(mut world: W) {
         let (_, fee) = settled(&backend, &other, told).await;
         let left = had.get() - 30_000 - paid.1.get() - 5_000 - fee.get();
         let deadline = tokio::time::Instant::now() + super::PATIENCE;
-        while backend.node_balance() != Some(msat(left)) {
+        while backend.node_balance().map(|balance| balance.amount) != Some(msat(left)) {
             assert!(tokio::time::Instant::now() < deadline, "{:?} is left of {had}, not {left}", backend.node_balance());
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
@@ -127,7 +127,7 @@ async fn some_balance<W: World>(world: &W) -> Msat {
     let deadline = tokio::time::Instant::now() + super::PATIENCE;
     loop {
         if let Some(balance) = world.backend().node_balance() {
-            return balance;
+            return balance.amount;
         }
         assert!(tokio::time::Instant::now() < deadline, "no balance");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

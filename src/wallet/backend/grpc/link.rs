@@ -17,7 +17,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use super::super::{OutgoingReport, Report};
+use super::super::{NodeBalance, OutgoingReport, Report};
 use super::address::read_token;
 use super::memory::{CURSOR_BYTES_MAX, Memory, Peer};
 use super::reports::Reports;
@@ -66,7 +66,7 @@ pub(super) struct Link {
     pub(super) waiting: Waiting,
     state: Mutex<State>,
     peer: Mutex<Peer>,
-    balance: Mutex<Option<(Msat, Instant)>>,
+    balance: Mutex<Option<NodeBalance>>,
     ask_balance: Notify,
     memory: Memory,
     cursor: Mutex<String>,
@@ -107,8 +107,8 @@ impl Link {
         self.peer.lock().clone()
     }
 
-    pub(super) fn balance(&self) -> Option<Msat> {
-        (*self.balance.lock()).filter(|(_, at)| at.elapsed() < BALANCE_AGE_MAX).map(|(balance, _)| balance)
+    pub(super) fn balance(&self) -> Option<NodeBalance> {
+        (*self.balance.lock()).filter(|balance| balance.asked.elapsed() < BALANCE_AGE_MAX)
     }
 
     /// Something moved money: the balance is asked for soon.
@@ -212,10 +212,11 @@ impl Link {
     async fn watch_life(&self, mut client: Client) -> String {
         loop {
             if self.peer.lock().can.node_balance {
+                let asked = Instant::now().into_std();
                 match timeout(self.config.call_timeout, client.balance(pb::BalanceRequest {})).await {
                     Ok(Ok(reply)) => {
-                        let balance = Msat::new(reply.into_inner().spendable_msat).ok();
-                        *self.balance.lock() = balance.map(|balance| (balance, Instant::now()));
+                        let amount = Msat::new(reply.into_inner().spendable_msat).ok();
+                        *self.balance.lock() = amount.map(|amount| NodeBalance { amount, asked });
                     }
                     Ok(Err(status)) => tracing::warn!(error = words(&status), "the wallet does not tell its balance"),
                     Err(_) => return self.silent(),

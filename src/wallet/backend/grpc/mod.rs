@@ -25,9 +25,8 @@ use tonic::{Response, Status};
 
 use super::{
     Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, NewHoldInvoice, NewInvoice,
-    OutgoingReport, Report, SendOrder, SendResult, SignedMessage,
+    NodeBalance, OutgoingReport, Report, SendOrder, SendResult, SignedMessage,
 };
-use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
 use crate::pb::wallet_backend as pb;
 use crate::wallet::terms::Preimage;
@@ -224,11 +223,16 @@ impl Backend for Grpc {
     fn lookup(&self, order: LookupOrder, done: Answer<LookupResult>) {
         let request = convert::lookup_request(&order);
         let call = async move |mut client: Client| client.lookup(request).await;
+        let link = Arc::clone(&self.link);
         self.call(call, move |reply: Result<pb::PaymentReply, String>| {
-            done(match reply {
+            let found = match reply {
                 Ok(reply) => convert::lookup_result(reply, order.attempt),
                 Err(why) => LookupResult::Unknown(why),
-            });
+            };
+            if let LookupResult::Settled { .. } = &found {
+                link.money_moved();
+            }
+            done(found);
         });
     }
 
@@ -278,7 +282,7 @@ impl Backend for Grpc {
         });
     }
 
-    fn node_balance(&self) -> Option<Msat> {
+    fn node_balance(&self) -> Option<NodeBalance> {
         if self.can.node_balance { self.link.balance() } else { None }
     }
 }

@@ -32,7 +32,7 @@ use tonic::Status;
 
 use super::{
     Answer, Backend, BackendError, Capabilities, Incoming, IncomingState, Info, LookupOrder, LookupResult, MadeInvoice, Network,
-    NewHoldInvoice, NewInvoice, Report, SendOrder, SendResult, SignedMessage,
+    NewHoldInvoice, NewInvoice, NodeBalance, Report, SendOrder, SendResult, SignedMessage,
 };
 use crate::base::amount::Msat;
 use crate::base::clock::Clock;
@@ -154,7 +154,7 @@ struct Shared {
 /// What is known of the node.
 struct Known {
     info: Info,
-    balance: Option<Msat>,
+    balance: Option<NodeBalance>,
 }
 
 impl Lnd {
@@ -349,7 +349,11 @@ impl Backend for Lnd {
         self.shared.runtime.spawn(async move {
             let client = shared.client();
             let is_being_sent = shared.is_being_sent(&order.hash);
-            done(send::lookup(&client, order, is_being_sent, shared.config.call_timeout).await);
+            let found = send::lookup(&client, order, is_being_sent, shared.config.call_timeout).await;
+            if let LookupResult::Settled { .. } = &found {
+                shared.look.notify_one();
+            }
+            done(found);
         });
     }
 
@@ -410,7 +414,7 @@ impl Backend for Lnd {
         });
     }
 
-    fn node_balance(&self) -> Option<Msat> {
+    fn node_balance(&self) -> Option<NodeBalance> {
         self.shared.known.read().balance
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,7 +20,7 @@ use super::messages::{
 use super::{Shared, invoices, read_info, send};
 use crate::base::amount::Msat;
 use crate::base::hex32::PaymentHash;
-use crate::wallet::backend::{BackendError, IncomingState};
+use crate::wallet::backend::{BackendError, IncomingState, NodeBalance};
 
 /// First pause after a session.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
@@ -99,8 +99,9 @@ impl Shared {
         if info.pubkey != owner {
             return Err(format!("it is node {}, and this wallet belongs to node {owner}", info.pubkey));
         }
+        let asked = Instant::now();
         let held: ChannelBalance = client.call(CHANNEL_BALANCE, Empty {}, within).await.map_err(|status| explain(&status))?;
-        let balance = Msat::new(held.local_balance.unwrap_or_default().msat).ok();
+        let balance = Msat::new(held.local_balance.unwrap_or_default().msat).ok().map(|amount| NodeBalance { amount, asked });
         let mut known = self.known.write();
         (known.info, known.balance) = (info, balance);
         Ok(())

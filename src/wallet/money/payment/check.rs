@@ -213,7 +213,7 @@ pub(super) fn cannot_afford(state: &State, id: ConnectionId, amount: Msat, fee_m
         return Some(Judgement::no(ErrorCode::QuotaExceeded, words));
     }
     let account = connection.row.rules.account;
-    if account == AccountId::MAIN && state.can.node_balance && state.node_balance.is_none() {
+    if account == AccountId::MAIN && state.can.node_balance && state.node_balance.msat().is_none() {
         let words = "nothing was paid: what the node has is not known at the moment; try again in a minute";
         return Some(Judgement::NotNow(Refusal::new(ErrorCode::Internal, words)));
     }

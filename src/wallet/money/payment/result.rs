@@ -112,8 +112,10 @@ fn settled(
     let outcome = Outcome::Paid { preimage, amount: open.intent.amount, fee };
     let postings = payment(open.intent.account, open.intent.amount, fee);
     let limit = open.intent.fee_max;
+    let took = open.intent.amount.checked_add(fee).unwrap_or(Msat::MAX);
     let done = done(open, Ending::Settled { preimage, fee }, postings);
     state.record(Record::Done(Box::new(done)), Some(outcome), now_ms, out);
+    state.left_the_node(took);
     if too_much {
         out.push(Effect::Alarm(format!("the payment of {hash} cost {fee}, its limit was {limit}; booked as it is")));
         state.suspend(connection, "a payment cost more than its fee limit", now_ms, out);
@@ -165,6 +167,7 @@ fn correct(
         answers: Vec::new(),
     };
     state.record(Record::Done(Box::new(done)), None, now_ms, out);
+    state.left_the_node(row.intent.amount.checked_add(fee).unwrap_or(Msat::MAX));
     out.push(Effect::Alarm(format!("{hash} was paid after the back end had said that it failed; booked now")));
     state.suspend(connection, "a payment that had failed was paid after all", now_ms, out);
 }

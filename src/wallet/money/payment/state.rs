@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::budget::Spending;
 use super::super::ledger::Ledger;
+use super::super::node_balance::NodeBalance;
 use super::super::record::{Entry, Intent, Payee, Record, Word};
 use super::super::types::{
     AccountId, AccountView, ConnectionId, ConnectionRow, InvoiceOrder, Outcome, Preimage, RequestKey, RequestRef,
@@ -227,8 +228,10 @@ pub struct State {
     pub can: Capabilities,
     /// The node's public key, 66 lower-case hex digits.
     pub node: String,
-    /// What the node can spend, where `main` is the node's own money. Not in the journal.
-    pub node_balance: Option<Msat>,
+    /// What the node has, where `main` is the node's own money. Not in the journal.
+    pub node_balance: NodeBalance,
+    /// Now, by the clock that only goes forward. Not in the journal.
+    pub steady_ms: u64,
     /// Balances. That of `main` says nothing where `main` is the node's own money: see [`State::account`].
     pub ledger: Ledger,
     /// Connections ever made.
@@ -273,7 +276,8 @@ impl State {
             network,
             can: Capabilities { refuses_second, ..Capabilities::default() },
             node: String::new(),
-            node_balance: None,
+            node_balance: NodeBalance::default(),
+            steady_ms: 0,
             ledger: Ledger::default(),
             connections: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -351,12 +355,13 @@ impl State {
     }
 
     /// An account as it can be used. Where `main` is the node's own money it has the node's balance less what the other accounts
-    /// own, and never more than the node has. What is held for payments under way is left out twice there, since a node that pays
-    /// has no longer got it: too little is shown for a moment rather than too much.
+    /// own, and never more than the node has. Too little is shown for a moment rather than too much: what is held for payments under
+    /// way may be left out twice, since a node that pays has no longer got it, and what they took counts from their end on, until
+    /// the node was asked anew (see [`NodeBalance`]).
     pub fn account(&self, id: AccountId) -> Option<AccountView> {
         let mut view = self.ledger.account(id)?;
         if id == AccountId::MAIN && self.can.node_balance {
-            let node_msat = i128::from(self.node_balance.unwrap_or(Msat::ZERO).get());
+            let node_msat = self.node_balance.msat().unwrap_or(0);
             view.balance_msat = node_msat.min(node_msat - self.ledger.isolated_msat());
         }
         Some(view)
@@ -367,10 +372,17 @@ impl State {
         self.account(id).map(|view| view.spendable())
     }
 
-    /// Takes over what the node says that it has.
-    pub fn set_node_balance(&mut self, balance: Option<Msat>) {
-        if self.can.node_balance && self.node_balance != balance {
-            self.node_balance = balance;
+    /// Takes over what the node says that it has, and when it was asked (by the clock that only goes forward, ms).
+    pub fn set_node_balance(&mut self, said: Option<(Msat, u64)>) {
+        if self.can.node_balance && self.node_balance.hear(said) {
+            self.touched.accounts.insert(AccountId::MAIN);
+        }
+    }
+
+    /// A payment to the outside is done: whichever account paid, the node has that much less, and may have been asked before.
+    pub(in crate::wallet::money) fn left_the_node(&mut self, took: Msat) {
+        if self.can.node_balance {
+            self.node_balance.paid(self.steady_ms, took);
             self.touched.accounts.insert(AccountId::MAIN);
         }
     }

@@ -138,7 +138,7 @@ impl Worker {
             tracing::error!(reason = %why, "wallet is in safe mode");
             self.shared.view.alarm(&format!("safe mode: {why}"));
         }
-        self.state.set_node_balance(self.backend.node_balance());
+        self.ask_balance();
         self.state.is_disk_low = self.floor.look();
         self.shared.view.update(&mut self.state);
         self.shared.view.show_open(&self.state);
@@ -301,7 +301,7 @@ impl Worker {
         if let Err(error) = self.prepare(&mut inputs) {
             return self.fail(&error.to_string());
         }
-        self.state.set_node_balance(self.backend.node_balance());
+        self.ask_balance();
         let signer = Arc::clone(&self.signer);
         let pen = move |request: &RequestRef, outcome: &Outcome, now_s| {
             signer.answer(request, outcome, now_s).map(|event| event.bytes().to_vec())
@@ -320,6 +320,15 @@ impl Worker {
         signer.together(&mut || after.take().into_iter().for_each(|after| self.perform(after)));
         self.take_up_again();
         true
+    }
+
+    /// What the node has, as far as the back end knows now. The time of its question is never taken for later than it was.
+    fn ask_balance(&mut self) {
+        let steady_ms = self.clock.steady_ms();
+        let ago_ms = |asked: Instant| u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let said = self.backend.node_balance();
+        self.state.steady_ms = steady_ms;
+        self.state.set_node_balance(said.map(|said| (said.amount, steady_ms.saturating_sub(ago_ms(said.asked)))));
     }
 
     /// What the core has to hear of the clock. Looked at in every turn, so at least twice a second.

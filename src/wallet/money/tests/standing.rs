@@ -16,11 +16,18 @@ const RICH: u64 = 1_000_000_000;
 fn node(balance: u64) -> Core {
     let mut core = Core::new();
     core.state.can = Capabilities { outside: true, refuses_second: true, node_balance: true, ..Capabilities::default() };
-    core.state.set_node_balance(Some(msat(balance)));
+    node_says(&mut core, balance);
     core.owner(OwnerWish::CreateAccount("shop".to_owned())).unwrap();
     core.connect(0, rules(0, None));
     core.connect(1, rules(1, None));
     core
+}
+
+/// The node is asked now, and says this.
+fn node_says(core: &mut Core, balance: u64) {
+    core.state.steady_ms += 1;
+    core.state.set_node_balance(Some((msat(balance), core.state.steady_ms)));
+    core.state.steady_ms += 1;
 }
 
 fn main_has(core: &Core) -> u64 {
@@ -44,9 +51,9 @@ fn main_is_the_nodes_balance_less_what_the_others_own() {
     core.owner(OwnerWish::Move(AccountId(1), AccountId::MAIN, msat(10_000))).unwrap();
     assert_eq!((main_has(&core), core.spendable(1)), (60_000, 40_000));
     // The node earns and spends; the ledger's own figure for `main` does not matter.
-    core.state.set_node_balance(Some(msat(45_000)));
+    node_says(&mut core, 45_000);
     assert_eq!((main_has(&core), core.spendable(1)), (5_000, 40_000));
-    core.state.set_node_balance(Some(msat(30_000)));
+    node_says(&mut core, 30_000);
     assert_eq!(main_has(&core), 0);
     assert_eq!(core.state.ledger.sum_msat(), 0);
 }
@@ -62,15 +69,44 @@ fn a_payment_of_main_is_held_and_counted_once_it_is_done() {
     let attempt = core.attempt(&proof(2).hash());
     let result = SendResult::Settled { preimage: proof(2), fee: msat(5) };
     core.step(Input::Sent { hash: proof(2).hash(), attempt, result });
-    core.state.set_node_balance(Some(msat(100_000 - 50_005)));
+    // What the node said is from before the payment: that is so whether or not it is said again.
+    assert_eq!((main_has(&core), core.spendable(1)), (9_995, 40_000));
+    core.state.set_node_balance(Some((msat(100_000), 1)));
+    assert_eq!((main_has(&core), core.spendable(1)), (9_995, 40_000));
+    let (effects, _) = core.pay(request(0, 9), foreign(9, Some(30_000)), None);
+    assert_eq!(refused(&effects).unwrap().code, ErrorCode::InsufficientBalance, "the rest is the shop's");
+    let too_much = OwnerWish::Move(AccountId::MAIN, AccountId(1), msat(9_996));
+    assert_eq!(core.owner(too_much), Err(OwnerError::NotEnough { spendable: msat(9_995), needed: msat(9_996) }));
+    node_says(&mut core, 100_000 - 50_005);
     assert_eq!((main_has(&core), core.spendable(1)), (9_995, 40_000));
     // An account that was overdrawn owes it to `main`, which still has no more than the node.
     core.pay(request(1, 3), foreign(3, Some(20_000)), None);
     let attempt = core.attempt(&proof(3).hash());
     let result = SendResult::Settled { preimage: proof(3), fee: msat(29_000) };
     core.step(Input::Sent { hash: proof(3).hash(), attempt, result });
-    core.state.set_node_balance(Some(msat(995)));
+    assert_eq!((main_has(&core), core.spendable(1)), (995, 0), "as it is known before the node says so");
+    node_says(&mut core, 995);
     assert_eq!((main_has(&core), core.spendable(1)), (995, 0));
+}
+
+/// A payment of an isolated account takes from the same node: until that was asked anew, `main` is not richer by it.
+#[test]
+fn what_others_pay_makes_main_no_richer_while_the_node_was_not_asked_since() {
+    let mut core = node(100_000);
+    core.owner(OwnerWish::Move(AccountId::MAIN, AccountId(1), msat(60_000))).unwrap();
+    core.pay(request(1, 1), foreign(1, Some(40_000)), None);
+    assert_eq!(main_has(&core), 40_000);
+    let attempt = core.attempt(&proof(1).hash());
+    core.step(Input::Sent { hash: proof(1).hash(), attempt, result: SendResult::Settled { preimage: proof(1), fee: msat(10) } });
+    assert_eq!((main_has(&core), core.spendable(1)), (40_000, 19_990));
+    node_says(&mut core, 100_000 - 40_010);
+    assert_eq!((main_has(&core), core.spendable(1)), (40_000, 19_990));
+    // One that was said to have failed, was given back and was paid after all.
+    core.pay(request(1, 2), foreign(2, Some(9_000)), None);
+    let attempt = core.attempt(&proof(2).hash());
+    core.step(Input::Sent { hash: proof(2).hash(), attempt, result: SendResult::Failed("no route".to_owned()) });
+    core.step(Input::Sent { hash: proof(2).hash(), attempt, result: SendResult::Settled { preimage: proof(2), fee: msat(0) } });
+    assert_eq!((main_has(&core), core.spendable(1)), (40_000, 10_990));
 }
 
 #[test]
@@ -80,7 +116,7 @@ fn while_the_node_says_nothing_main_pays_nothing_and_nothing_is_final() {
     let (effects, reply) = core.pay(request(0, 1), foreign(1, Some(1_000)), None);
     assert!(effects.is_empty());
     assert!(matches!(reply, PayReply::Refused(refusal) if refusal.code == ErrorCode::Internal));
-    core.state.set_node_balance(Some(msat(100_000)));
+    node_says(&mut core, 100_000);
     assert_eq!(sends(&core.pay(request(0, 1), foreign(1, Some(1_000)), None).0), 1);
 }
 

@@ -102,7 +102,7 @@ impl Core {
     pub(super) fn restart(&mut self) -> Vec<Effect> {
         let mut state = State::new(self.state.limits.clone(), Network::Regtest, self.state.can.refuses_second);
         (state.can, state.node) = (self.state.can, self.state.node.clone());
-        state.node_balance = self.state.node_balance;
+        (state.node_balance, state.steady_ms) = (self.state.node_balance.clone(), self.state.steady_ms);
         for entry in self.rows.entries() {
             state.apply(entry).unwrap();
         }

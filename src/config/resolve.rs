@@ -377,6 +377,7 @@ impl Resolver {
                 fee_reserve_basis_points: u32::try_from(section.fee_reserve_basis_points).unwrap_or(u32::MAX),
                 fee_reserve_min: Msat::new(section.fee_reserve_min_msat).unwrap_or(Msat::MAX),
                 hold_s: section.hold_s,
+                requests_ahead_s: section.request_age_s,
                 free_bytes_min: file.store.free_bytes_min,
                 ..wallet::money::Limits::default()
             },

@@ -253,7 +253,8 @@ pub struct Incoming {
 }
 
 /// Called after a report is durable: a back end moves its cursor then, never before. Dropped without a call where the report
-/// could not be written (safe mode, a failed disk): it must be made again at the next start.
+/// could not be written (safe mode, a failed disk): it must be made again at the next start, and by
+/// [`Backend::report_from_beginning`].
 pub type Ack = Box<dyn FnOnce() + Send>;
 
 /// Takes reports of incoming money, from any thread; never blocks.
@@ -336,6 +337,13 @@ pub trait Backend: Send + Sync {
     /// A back end that tells no such thing on its own ignores it.
     fn on_outgoing(&self, report: OutgoingReport) {
         drop(report);
+    }
+
+    /// Reports everything that ever came in once more, from the beginning: the journal has lost its end, and with it what was
+    /// acknowledged. Acknowledgements of reports from before no longer count. That it is to be done is durable when this returns; it
+    /// may write a small file, and is called outside of any runtime. `Err` with words where that failed.
+    fn report_from_beginning(&self) -> Result<(), BackendError> {
+        Ok(())
     }
 
     /// Makes a hold invoice. Asked twice with one hash, it may give the same invoice or another text for the same hash.

@@ -420,6 +420,13 @@ impl Backend for Scripted {
         self.report_again();
     }
 
+    fn report_from_beginning(&self) -> Result<(), BackendError> {
+        self.ready()?;
+        self.inner.lock().events.iter_mut().for_each(|(_, acknowledged)| *acknowledged = false);
+        self.report_again();
+        Ok(())
+    }
+
     fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
         if let Err(error) = self.ready() {
             return done(Err(error));

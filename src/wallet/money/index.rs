@@ -7,6 +7,7 @@
 //!                                                              that answers (or of the invoice; of the first one while paying)
 //! hashes    0x00 payment | 0x01 invoice, payment hash 32       seq u64 of the intent or invoice (the latest), seq u64 of its
 //!                                                              end or 0
+//!           0x02 stray, payment hash 32                        seq u64 of the record that accepted it, 0
 //! lists     0x00 account | 0x01 connection | 0x02 all (id 0),
 //!           id u32 BE,                                          direction u8 (0 incoming, 1 outgoing), state u8 (0 open,
 //!           !created_ms u64 BE, !seq u64 BE                    1 settled, 2 failed), seq u64 of its end or 0, cost u64 msat
@@ -92,6 +93,8 @@ pub(super) enum Scope {
 pub(super) enum HashOf {
     Payment,
     Invoice,
+    /// Carried out by the back end and not in the journal; its owner knows.
+    Stray,
 }
 
 pub(super) fn request_key(key: &RequestKey) -> [u8; 34] {
@@ -127,6 +130,7 @@ pub(super) fn hash_key(of: HashOf, hash: &PaymentHash) -> [u8; 33] {
     bytes[0] = match of {
         HashOf::Payment => 0,
         HashOf::Invoice => 1,
+        HashOf::Stray => 2,
     };
     bytes[1..].copy_from_slice(&hash.0);
     bytes

@@ -31,7 +31,7 @@ use parts::{
 /// Version of the layout above.
 const LAYOUT: u8 = 1;
 /// The highest kind that there is.
-const KIND_MAX: u8 = 21;
+const KIND_MAX: u8 = 22;
 /// Bytes before the fields of the kind.
 const HEAD: usize = 42;
 
@@ -111,7 +111,8 @@ fn kind(record: &Record) -> u8 {
         Record::Accepted(_) => 15,
         Record::Decided { .. } => 16,
         Record::Canceled { .. } => 18,
-        Record::Reconciled { .. } => 19,
+        Record::Reconciled { strays, .. } if strays.is_empty() => 19,
+        Record::Reconciled { .. } => 22,
         Record::Clock { .. } => 20,
         Record::Driven { .. } => 21,
     }
@@ -167,10 +168,13 @@ fn write_fields(out: &mut Writer, record: &Record) {
             write_payee(out, *payee);
             out.text(reason);
         }
-        Record::Reconciled { why, lost, refused_before_s } => {
+        Record::Reconciled { why, lost, refused_before_s, strays } => {
             out.text(why);
             out.maybe(*lost, Writer::u64);
             out.u64(*refused_before_s);
+            if !strays.is_empty() {
+                write_hashes(out, strays);
+            }
         }
         Record::Clock { frozen_at_ms } => out.maybe(*frozen_at_ms, Writer::u64),
         Record::Driven { hash } => out.hex32(hash),
@@ -198,11 +202,33 @@ fn read_fields(from: &mut Reader<'_>, kind: u8) -> Option<Record> {
         16 => Record::Decided { hash: from.hex32()?, payee: read_payee(from)?, word: read_word(from)?, reason: from.text()? },
         17 => read_received(from, true)?,
         18 => Record::Canceled { hash: from.hex32()?, payee: read_payee(from)?, reason: from.text()? },
-        19 => Record::Reconciled { why: from.text()?, lost: from.maybe(Reader::u64)?, refused_before_s: from.u64()? },
+        19 => read_reconciled(from, false)?,
         20 => Record::Clock { frozen_at_ms: from.maybe(Reader::u64)? },
         21 => Record::Driven { hash: from.hex32()? },
+        22 => read_reconciled(from, true)?,
         _ => return None,
     })
+}
+
+fn read_reconciled(from: &mut Reader<'_>, with_strays: bool) -> Option<Record> {
+    Some(Record::Reconciled {
+        why: from.text()?,
+        lost: from.maybe(Reader::u64)?,
+        refused_before_s: from.u64()?,
+        strays: if with_strays { read_hashes(from)? } else { Vec::new() },
+    })
+}
+
+/// As many as fit: the others make the wallet go into safe mode once more.
+fn write_hashes(out: &mut Writer, hashes: &[Hex32]) {
+    let hashes = &hashes[..hashes.len().min(usize::from(u16::MAX))];
+    out.u16(u16::try_from(hashes.len()).unwrap_or(u16::MAX));
+    hashes.iter().for_each(|hash| out.hex32(hash));
+}
+
+fn read_hashes(from: &mut Reader<'_>) -> Option<Vec<Hex32>> {
+    let count = from.u16()?;
+    (0..count).map(|_| from.hex32()).collect()
 }
 
 fn write_invoice(out: &mut Writer, invoice: &Invoice) {

@@ -2,7 +2,7 @@
 
 use super::budget::period_start_ms;
 use super::ledger::transfer;
-use super::payment::{Effect, OwnerDone, OwnerWish, Reply, Rows, State, Token};
+use super::payment::{Effect, Found, OwnerDone, OwnerWish, Reply, Rows, State, Token};
 use super::record::{Book, Record, Used};
 use super::types::{
     ACCOUNT_NAME_BYTES_MAX, AccountId, CONNECTION_BYTES_MAX, ConnectionId, ConnectionRow, OwnerError, Reconciled,
@@ -43,19 +43,24 @@ fn try_fulfil(
 
 /// From here on the journal counts. What was paid between its end and now is not known here: requests from before are refused, and
 /// the back end is asked about everything that is open.
+///
+/// A client's clock may be ahead, so that what is lost may have been asked for at a time that is still to come. Where a second payment
+/// of one hash is refused, or nothing leaves this hearth, asking for it again pays nothing twice; elsewhere that time is waited for.
 fn reconcile(
     state: &mut State,
-    found: Result<Option<u64>, String>,
+    found: Result<Found, String>,
     now_ms: u64,
     out: &mut Vec<Effect>,
 ) -> Result<OwnerDone, OwnerError> {
     let none = || OwnerError::CannotReconcile("the wallet is not in safe mode; there is nothing to reconcile".to_owned());
     state.halted.as_ref().ok_or_else(none)?;
-    let lost = found.map_err(OwnerError::CannotReconcile)?;
+    let Found { lost, strays } = found.map_err(OwnerError::CannotReconcile)?;
     let why = state.halted.take().ok_or_else(none)?;
-    let reconciled =
-        Reconciled { seq: state.seq, lost, in_flight: state.open.len(), refused_before_s: (now_ms / 1_000).saturating_add(1) };
-    let record = Record::Reconciled { why, lost, refused_before_s: reconciled.refused_before_s };
+    let may_pay_twice = state.can.outside && !state.can.refuses_second;
+    let ahead_s = if may_pay_twice { state.limits.requests_ahead_s } else { 0 };
+    let refused_before_s = (now_ms / 1_000).saturating_add(1).saturating_add(ahead_s);
+    let reconciled = Reconciled { seq: state.seq, lost, in_flight: state.open.len(), refused_before_s };
+    let record = Record::Reconciled { why, lost, refused_before_s, strays };
     if !state.record(record, None, now_ms, out) {
         return Err(OwnerError::Failed);
     }

@@ -298,6 +298,8 @@ pub enum Record {
         lost: Option<u64>,
         /// Payment requests made before this moment (unix seconds) are refused.
         refused_before_s: u64,
+        /// Payments that the back end has carried out and this journal does not know: no reason for safe mode any more.
+        strays: Vec<PaymentHash>,
     },
     /// The clock jumped, or is believed again.
     Clock {

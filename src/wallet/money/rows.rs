@@ -139,6 +139,9 @@ pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut Put<'_>) -> Re
         Record::Received { hash, .. } => end_invoice(source, hash, (seq, ListState::Settled), put)?,
         Record::Accepted(accepted) => end_invoice(source, &accepted.hash, (seq, ListState::Open), put)?,
         Record::Canceled { hash, .. } => end_invoice(source, hash, (seq, ListState::Failed), put)?,
+        Record::Reconciled { strays, .. } => {
+            strays.iter().for_each(|hash| put_hash(put, HashOf::Stray, hash, HashValue { open: seq, end: 0 }));
+        }
         Record::Genesis { .. }
         | Record::Account { .. }
         | Record::Connection { .. }
@@ -147,7 +150,6 @@ pub(super) fn index(source: &dyn Source, entry: &Entry, put: &mut Put<'_>) -> Re
         | Record::Suspend { .. }
         | Record::Resume { .. }
         | Record::Decided { .. }
-        | Record::Reconciled { .. }
         | Record::Driven { .. }
         | Record::Clock { .. } => {}
     }

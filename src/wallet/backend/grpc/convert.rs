@@ -183,6 +183,12 @@ pub(super) fn hash(bytes: &[u8]) -> Option<PaymentHash> {
     bytes.try_into().ok().map(Hex32)
 }
 
+/// What may stand in a log of an event: never its preimage.
+pub(super) fn for_the_log(event: &pb::Incoming) -> String {
+    let hash = const_hex::encode(&event.payment_hash[..event.payment_hash.len().min(32)]);
+    format!("hash {hash}, {} msat, state {}", event.amount_msat, event.state)
+}
+
 /// Words of somebody else: one line, not endless.
 pub(super) fn brief(words: &str) -> String {
     words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_CHARS_MAX).collect()
@@ -249,6 +255,8 @@ mod tests {
         let event = pb::Incoming { payment_hash: vec![1; 32], state: pb::IncomingState::Held.into(), ..pb::Incoming::default() };
         assert!(matches!(incoming(&event).unwrap().state, IncomingState::Held { settle_deadline: None }));
         assert!(incoming(&pb::Incoming { state: 9, ..event.clone() }).is_none());
+        let secret = pb::Incoming { state: 9, preimage: vec![0xab; 32], amount_msat: 5, ..event.clone() };
+        assert_eq!(for_the_log(&secret), format!("hash {}, 5 msat, state 9", "01".repeat(32)));
         assert!(incoming(&pb::Incoming { payment_hash: vec![1; 31], ..event.clone() }).is_none());
         assert!(incoming(&pb::Incoming { amount_msat: u64::MAX, ..event }).is_none());
     }

@@ -4,6 +4,7 @@
 //! is not; so nothing ever waits for a wallet that is away.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,10 @@ pub(super) struct Link {
     ask_balance: Notify,
     memory: Memory,
     cursor: Mutex<String>,
+    /// Held while the cursor is written, so that an older one never follows a newer one.
+    writing: Mutex<()>,
+    /// The stream of events is to be opened again.
+    again: Notify,
     reports: Arc<Reports>,
     report: OnceCell<Report>,
     outgoing: OnceCell<OutgoingReport>,
@@ -88,6 +93,8 @@ impl Link {
             ask_balance: Notify::new(),
             memory,
             cursor,
+            writing: Mutex::default(),
+            again: Notify::new(),
             reports: Arc::default(),
             report: OnceCell::new(),
             outgoing: OnceCell::new(),
@@ -126,6 +133,16 @@ impl Link {
     pub(super) fn set_outgoing(&self, report: OutgoingReport) {
         // It is set once, before the other one.
         let _ = self.outgoing.set(report);
+    }
+
+    /// All events are taken once more, from the first. Blocks for as long as it takes to write that down.
+    pub(super) fn read_from_beginning(&self) -> io::Result<()> {
+        let _one_at_a_time = self.writing.lock();
+        self.memory.keep_cursor("")?;
+        self.reports.begin_anew();
+        self.cursor.lock().clear();
+        self.again.notify_one();
+        Ok(())
     }
 
     pub(super) fn stop(&self) {
@@ -201,7 +218,7 @@ impl Link {
     }
 
     /// Uses a connection until it is lost: why it was.
-    async fn serve(&self, client: Client) -> String {
+    async fn serve(self: &Arc<Self>, client: Client) -> String {
         tokio::select! {
             why = self.watch_life(client.clone()) => why,
             why = self.take_events(client) => why,
@@ -250,7 +267,16 @@ impl Link {
                 None => sleep(PAUSE_FIRST).await,
             }
         };
-        self.reports.start_again();
+        loop {
+            tokio::select! {
+                why = self.take_stream(&mut client, report) => return why,
+                () = self.again.notified() => tracing::info!("the wallet's events are read from the beginning"),
+            }
+        }
+    }
+
+    async fn take_stream(&self, client: &mut Client, report: &Report) -> String {
+        let era = self.reports.start_again();
         let cursor = self.cursor.lock().clone();
         let mut events = match client.events(pb::EventsRequest { cursor: cursor.clone() }).await {
             Ok(events) => events.into_inner(),
@@ -262,7 +288,7 @@ impl Link {
                 sleep(PAUSE_FIRST).await;
             }
             match events.message().await {
-                Ok(Some(event)) => self.take_event(event, report),
+                Ok(Some(event)) => self.take_event(era, event, report),
                 Ok(None) => return "ended its stream of events".to_owned(),
                 Err(status) => return self.refused_events(&cursor, &status),
             }
@@ -277,11 +303,11 @@ impl Link {
         format!("does not tell what happens: {}", words(status))
     }
 
-    fn take_event(&self, event: pb::Event, report: &Report) {
+    fn take_event(&self, era: u64, event: pb::Event, report: &Report) {
         if event.cursor.is_empty() || event.cursor.len() > CURSOR_BYTES_MAX {
             return tracing::error!(bytes = event.cursor.len(), "the wallet told something without a usable cursor; passed over");
         }
-        let ack = self.reports.hand_on(event.cursor);
+        let ack = self.reports.hand_on(era, event.cursor);
         match event.what {
             Some(pb::event::What::Incoming(event)) => match convert::incoming(&event) {
                 Some(incoming) => {
@@ -289,7 +315,8 @@ impl Link {
                     report(incoming, ack);
                 }
                 None => {
-                    tracing::error!(?event, "the wallet told something of an invoice that makes no sense; passed over");
+                    let event = convert::for_the_log(&event);
+                    tracing::error!(event, "the wallet told something of an invoice that makes no sense; passed over");
                     ack();
                 }
             },
@@ -306,18 +333,23 @@ impl Link {
     }
 
     /// Writes the cursor down as it moves; never on the thread that acknowledges.
-    async fn keep_cursor(&self) {
+    async fn keep_cursor(self: &Arc<Self>) {
         loop {
             self.reports.moved().await;
-            let Some(cursor) = self.reports.take_safe() else { continue };
-            let memory = self.memory.clone();
-            cursor.clone_into(&mut self.cursor.lock());
-            let kept = tokio::task::spawn_blocking(move || memory.keep_cursor(&cursor)).await;
+            let link = Arc::clone(self);
+            let kept = tokio::task::spawn_blocking(move || link.write_cursor()).await;
             if let Ok(Err(error)) = kept {
                 // It lags behind: events come once more than they need to.
                 tracing::error!(%error, "the place in the wallet's events could not be written down");
             }
         }
+    }
+
+    fn write_cursor(&self) -> io::Result<()> {
+        let _one_at_a_time = self.writing.lock();
+        let Some(cursor) = self.reports.take_safe() else { return Ok(()) };
+        cursor.clone_into(&mut self.cursor.lock());
+        self.memory.keep_cursor(&cursor)
     }
 }
 

@@ -253,6 +253,11 @@ impl Backend for Grpc {
         self.link.set_outgoing(report);
     }
 
+    fn report_from_beginning(&self) -> Result<(), BackendError> {
+        let written = self.link.read_from_beginning();
+        written.map_err(|error| BackendError(format!("its place in the wallet's events could not be written: {error}")))
+    }
+
     fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
         let (hash, amount, network) = (order.hash, order.amount, self.info().network);
         let request = convert::hold_invoice_request(&order);

@@ -21,7 +21,7 @@ mod watch;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -41,7 +41,7 @@ use crate::wallet::terms::Preimage;
 pub use client::ClientError;
 use client::{Client, explain};
 use credentials::{Credentials, CredentialsError, read_both, read_certificate, read_macaroon};
-use cursor::Mark;
+use cursor::{Keeper, Mark};
 use messages::{GET_INFO, NodeInfo, SIGN_MESSAGE, SignMessageRequest, SignMessageResponse};
 
 /// Most hold invoices whose state is followed. Others are noticed at the next start.
@@ -50,6 +50,9 @@ const HOLDS_MAX: usize = 1_000;
 const GREETING: Duration = Duration::from_secs(5);
 /// Invoices matter from this long before the first contact on: LND's clock may be another.
 const CLOCKS_APART_S: u64 = 86_400;
+
+/// Stands beside the mark where the wallet has been opened before.
+const DATABASE_FILE: &str = "CURRENT";
 
 /// Settings of the back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +118,19 @@ pub enum OpenError {
         /// What was wrong.
         words: String,
     },
-    /// The file that says how far settlements were reported.
+    /// The file that says whose node this is and how far its settlements were reported.
+    #[error(
+        "{}: cannot be read: {cause}\nit says whose node this wallet belongs to; put it back from a copy, however old. If there is none, \
+         move it away: every invoice of the node is looked at again then, which may take a while and books nothing twice",
+        path.display()
+    )]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The same file.
     #[error("{}: cannot be written: {cause}", path.display())]
     Mark {
         /// Which file.
@@ -139,12 +154,14 @@ struct Shared {
     standing: changes::Sender<Result<(), BackendError>>,
     /// Payments whose call is open, by hash.
     sending: Mutex<HashMap<PaymentHash, u32>>,
-    mark: Mutex<Mark>,
-    mark_path: PathBuf,
+    mark: Keeper,
     /// Hold invoices that are neither settled nor cancelled.
     holds: Mutex<HashSet<PaymentHash>>,
     new_holds: mpsc::Sender<PaymentHash>,
-    has_scanned: AtomicBool,
+    /// The era whose hold invoices of earlier lives were looked for.
+    scanned_era: AtomicU64,
+    /// Everything is to be reported again.
+    again: Notify,
     report: SetOnce<Report>,
     /// Something moved money, or a call failed: look again.
     look: Notify,
@@ -168,7 +185,8 @@ impl Lnd {
             tracing::warn!(%file, rights, "the macaroon allows more than hearth needs; better make one with: {}", credentials::BAKE);
         }
         let client = Arc::new(Client::new(&config.address, &credentials)?);
-        let mark = match Mark::read(&mark_path) {
+        let found = Mark::read(&mark_path).map_err(|cause| OpenError::Unreadable { path: mark_path.clone(), cause })?;
+        let mark = match found {
             Some(mark) => mark,
             None => first_contact(&client, &config, &mark_path, clock).await?,
         };
@@ -181,11 +199,11 @@ impl Lnd {
             client: RwLock::new((client, credentials)),
             standing: changes::Sender::new(Err(not_yet)),
             sending: Mutex::default(),
-            mark: Mutex::new(mark),
-            mark_path,
+            mark: Keeper::new(mark, mark_path),
             holds: Mutex::default(),
             new_holds,
-            has_scanned: AtomicBool::new(false),
+            scanned_era: AtomicU64::new(0),
+            again: Notify::new(),
             report: SetOnce::new(),
             look: Notify::new(),
             stop: CancellationToken::new(),
@@ -211,7 +229,10 @@ async fn first_contact(client: &Client, config: &Config, path: &Path, clock: &Cl
     let call = client.call::<_, NodeInfo>(GET_INFO, messages::Empty {}, config.call_timeout);
     let node = call.await.map_err(|status| refused(explain(&status)))?;
     let info = read_info(&node, config.network).map_err(refused)?;
-    let mark = Mark { pubkey: info.pubkey, since_s: clock.now_s().saturating_sub(CLOCKS_APART_S), settle_index: 0 };
+    // A wallet whose mark alone was lost may have invoices of any age.
+    let is_new = !path.with_file_name(DATABASE_FILE).exists();
+    let since_s = if is_new { clock.now_s().saturating_sub(CLOCKS_APART_S) } else { 0 };
+    let mark = Mark { pubkey: info.pubkey, since_s, settle_index: 0 };
     mark.write(path).map_err(|cause| OpenError::Mark { path: path.to_owned(), cause })?;
     Ok(mark)
 }
@@ -367,6 +388,13 @@ impl Backend for Lnd {
     fn on_incoming(&self, report: Report) {
         // Called once, says the trait; a second reporter would hear nothing.
         let _ = self.shared.report.set(report);
+    }
+
+    fn report_from_beginning(&self) -> Result<(), BackendError> {
+        let written = self.shared.mark.begin_anew();
+        written.map_err(|error| BackendError(format!("how far settlements were reported could not be written: {error}")))?;
+        self.shared.again.notify_one();
+        Ok(())
     }
 
     fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {

@@ -63,10 +63,13 @@ async fn session(shared: &Arc<Shared>, new_holds: &mut mpsc::Receiver<PaymentHas
     }
     *pause = PAUSE_FIRST;
     shared.is_here();
-    tokio::select! {
-        words = keep_looking(shared, &client) => words,
-        status = report_settled(shared, &client) => explain(&status),
-        status = follow_holds(shared, &client, new_holds) => explain(&status),
+    loop {
+        tokio::select! {
+            words = keep_looking(shared, &client) => return words,
+            status = report_settled(shared, &client) => return explain(&status),
+            status = follow_holds(shared, &client, new_holds) => return explain(&status),
+            () = shared.again.notified() => tracing::info!("everything that came in over LND is reported again"),
+        }
     }
 }
 
@@ -95,7 +98,7 @@ impl Shared {
         let within = self.config.call_timeout;
         let node: NodeInfo = client.call(GET_INFO, Empty {}, within).await.map_err(|status| explain(&status))?;
         let info = read_info(&node, self.config.network)?;
-        let owner = self.mark.lock().pubkey.clone();
+        let owner = self.mark.now().0.pubkey;
         if info.pubkey != owner {
             return Err(format!("it is node {}, and this wallet belongs to node {owner}", info.pubkey));
         }
@@ -158,6 +161,9 @@ async fn report_settled(shared: &Arc<Shared>, client: &Client) -> Status {
 struct Reporter<'a> {
     shared: &'a Arc<Shared>,
     window: Window,
+    /// Nothing that is reported here moves the mark of another era.
+    era: u64,
+    since_s: u64,
     /// The last one reported.
     last: u64,
     acks_to: mpsc::Sender<u64>,
@@ -168,14 +174,14 @@ impl<'a> Reporter<'a> {
     async fn new(shared: &'a Arc<Shared>) -> Self {
         shared.report.wait().await;
         let (acks_to, acks) = mpsc::channel(UNACKNOWLEDGED_MAX);
-        let last = shared.mark.lock().settle_index;
-        Self { shared, window: Window::default(), last, acks_to, acks }
+        let (mark, era) = shared.mark.now();
+        let (since_s, last) = (mark.since_s, mark.settle_index);
+        Self { shared, window: Window::default(), era, since_s, last, acks_to, acks }
     }
 
     async fn scan(&mut self, client: &Client) -> Result<(), Status> {
-        let since_s = self.shared.mark.lock().since_s;
         let mut settled = Vec::new();
-        list(client, self.shared.config.call_timeout, since_s, |invoice| {
+        list(client, self.shared.config.call_timeout, self.since_s, |invoice| {
             if invoice.state() == InvoiceState::Settled {
                 settled.push(invoice);
             }
@@ -237,13 +243,8 @@ impl<'a> Reporter<'a> {
             moved = self.window.acknowledge(settle_index).or(moved);
         }
         let Some(settle_index) = moved else { return };
-        let mark = {
-            let mut mark = self.shared.mark.lock();
-            mark.settle_index = settle_index;
-            mark.clone()
-        };
-        let path = self.shared.mark_path.clone();
-        let written = tokio::task::spawn_blocking(move || mark.write(&path)).await;
+        let (shared, era) = (Arc::clone(self.shared), self.era);
+        let written = tokio::task::spawn_blocking(move || shared.mark.advance(era, settle_index)).await;
         if let Ok(Err(error)) = written {
             tracing::warn!(%error, "how far settlements were reported could not be written; they are reported again after a restart");
         }
@@ -253,11 +254,12 @@ impl<'a> Reporter<'a> {
 /// Reports what becomes of hold invoices: a payment arrives and waits, or it is over.
 async fn follow_holds(shared: &Arc<Shared>, client: &Arc<Client>, new_holds: &mut mpsc::Receiver<PaymentHash>) -> Status {
     shared.report.wait().await;
-    if !shared.has_scanned.load(Ordering::Acquire) {
-        if let Err(status) = find_holds(shared, client).await {
+    let (mark, era) = shared.mark.now();
+    if shared.scanned_era.load(Ordering::Acquire) != era {
+        if let Err(status) = find_holds(shared, client, mark.since_s).await {
             return status;
         }
-        shared.has_scanned.store(true, Ordering::Release);
+        shared.scanned_era.store(era, Ordering::Release);
     }
     // What waits there stands in the set as well.
     while new_holds.try_recv().is_ok() {}
@@ -280,9 +282,8 @@ async fn follow_holds(shared: &Arc<Shared>, client: &Arc<Client>, new_holds: &mu
     }
 }
 
-/// Once after a start: hold invoices of earlier lives, and those that were cancelled meanwhile.
-async fn find_holds(shared: &Shared, client: &Client) -> Result<(), Status> {
-    let since_s = shared.mark.lock().since_s;
+/// Once after a start, and when everything is to be reported again: hold invoices of earlier lives, and those that were cancelled meanwhile.
+async fn find_holds(shared: &Shared, client: &Client, since_s: u64) -> Result<(), Status> {
     let mut holds = Vec::new();
     list(client, shared.config.call_timeout, since_s, |invoice| {
         let is_hold = invoice.r_preimage.is_empty() && !invoice.is_keysend;

@@ -164,9 +164,18 @@ pub enum OwnerWish {
     Resume(ConnectionId),
     /// The end of safe mode. The shell has found out what the anchor knew.
     Reconcile {
-        /// Records that the anchor knew and the journal has not, where it could say; or why there is no way out.
-        found: Result<Option<u64>, String>,
+        /// What it found; or why there is no way out.
+        found: Result<Found, String>,
     },
+}
+
+/// What is known of the past that a journal has lost.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// Records that the anchor knew and the journal has not, where it could say.
+    pub lost: Option<u64>,
+    /// Payments that the back end has carried out and the journal does not know.
+    pub strays: Vec<PaymentHash>,
 }
 
 /// What an owner gets.

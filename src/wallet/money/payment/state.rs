@@ -40,6 +40,8 @@ pub struct Limits {
     pub accounts_max: usize,
     /// Connections that may ever exist.
     pub connections_max: usize,
+    /// How far ahead of ours the clocks of clients may be: requests from further ahead do not come here.
+    pub requests_ahead_s: u64,
     /// How long the money of a hold invoice waits between two accounts of this hearth before it goes back.
     pub hold_s: u64,
     /// With less free on the journal's disk nothing new is begun; what is under way goes on. 0: no floor.
@@ -60,6 +62,7 @@ impl Default for Limits {
             invoice_expiry_max_s: 31_536_000,
             accounts_max: 10_000,
             connections_max: 100_000,
+            requests_ahead_s: 900,
             hold_s: 86_400,
             free_bytes_min: 256 << 20,
         }

@@ -3,8 +3,9 @@
 //! so that everything in it fits.
 //!
 //! Nothing is acknowledged to the back end until the owner has led the wallet out: after a restart it tells all of it again, and the wallet
-//! is in safe mode again.
+//! is in safe mode again. Who leads it out accepts the orders that were seen: the journal says which, and they are strays no more.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -14,8 +15,9 @@ use super::super::journal::{Damage, Shelf};
 use super::super::rows::Source;
 use super::worker::{Worker, safe_mode};
 use super::{Ack, Incoming, Message, Outgoing};
+use crate::base::hex32::PaymentHash;
 
-/// Most words of the back end that wait; more come again at the next start.
+/// Most words of the back end that wait. More come again: after safe mode it reports from the beginning.
 const ASIDE_MAX: usize = 1_024;
 /// Orders of the journal have larger numbers: record 1 is its beginning. `hearth wallet test-backend` pays without the journal, as number 1.
 const ATTEMPT_OF_NOBODY: u64 = 1;
@@ -25,7 +27,7 @@ pub(super) enum Aside {
     /// Money that came in.
     Incoming(Incoming, Ack),
     /// An order that the journal does not know.
-    Stray(Ack),
+    Stray(PaymentHash, Ack),
 }
 
 /// The journal as the back end's threads may look at it, for as long as the room is open: they live longer than it does, and a database
@@ -66,8 +68,13 @@ impl Worker {
     pub(super) fn set_aside(&mut self, message: Message) -> Option<Message> {
         match message {
             Message::Stray(outgoing, ack) => {
-                self.notice(&outgoing);
-                self.keep(Aside::Stray(ack));
+                // Its owner may have accepted it since it was told.
+                if knows(&self.shelf(), &outgoing) == Some(true) {
+                    ack();
+                } else {
+                    self.notice(&outgoing);
+                    self.keep(Aside::Stray(outgoing.hash, ack));
+                }
                 None
             }
             Message::Incoming(incoming, ack) if self.state.halted.is_some() => {
@@ -82,6 +89,15 @@ impl Worker {
         if self.aside.len() < ASIDE_MAX {
             self.aside.push(aside);
         }
+    }
+
+    /// The orders that the journal does not know, each once.
+    pub(super) fn strays(&self) -> Vec<PaymentHash> {
+        let strays = self.aside.iter().filter_map(|aside| match aside {
+            Aside::Stray(hash, _) => Some(*hash),
+            Aside::Incoming(..) => None,
+        });
+        strays.collect::<BTreeSet<PaymentHash>>().into_iter().collect()
     }
 
     fn notice(&mut self, outgoing: &Outgoing) {
@@ -110,7 +126,7 @@ impl Worker {
         }
         for aside in std::mem::take(&mut self.aside) {
             match aside {
-                Aside::Stray(ack) => ack(),
+                Aside::Stray(_, ack) => ack(),
                 // Fails only when the room is closed; then it comes again in the next life.
                 Aside::Incoming(incoming, ack) => drop(self.queue.send(Message::Incoming(incoming, ack))),
             }
@@ -118,10 +134,11 @@ impl Worker {
     }
 }
 
-/// Whether an order is one of the journal's, or of nobody; `None` if that could not be read.
+/// Whether an order is one of the journal's, one that its owner has accepted, or of nobody; `None` if that could not be read.
 fn knows(shelf: &Shelf, outgoing: &Outgoing) -> Option<bool> {
     if outgoing.attempt <= ATTEMPT_OF_NOBODY {
         return Some(true);
     }
-    shelf.get(HASHES, &hash_key(HashOf::Payment, &outgoing.hash)).ok().map(|row| row.is_some())
+    let has = |of| shelf.get(HASHES, &hash_key(of, &outgoing.hash)).ok().map(|row| row.is_some());
+    Some(has(HashOf::Payment)? || has(HashOf::Stray)?)
 }

@@ -15,7 +15,7 @@ use super::super::OpenError;
 use super::super::budget::check_counters;
 use super::super::clock::{ClockWatch, Word as ClockWord, words};
 use super::super::journal::{Damage, Journal, Shelf, WriteError};
-use super::super::payment::{Bill, Effect, Input, OwnerWish, State, Token};
+use super::super::payment::{Bill, Effect, Found, Input, OwnerWish, State, Token};
 use super::super::record::{Entry, Word};
 use super::super::recover;
 use super::super::turn::{Pages, answers, turn};
@@ -255,7 +255,7 @@ impl Worker {
             Command::Transfer(from, to, amount, on) => (OwnerWish::Move(from, to, amount), Caller::Owner(on)),
             Command::PutConnection(row, on) => (OwnerWish::PutConnection(row), Caller::Owner(on)),
             Command::Resume(connection, on) => (OwnerWish::Resume(connection), Caller::Owner(on)),
-            Command::Reconcile(on) => (OwnerWish::Reconcile { found: Ok(None) }, Caller::Reconcile(on)),
+            Command::Reconcile(on) => (OwnerWish::Reconcile { found: Ok(Found::default()) }, Caller::Reconcile(on)),
             Command::SettleHold(request, preimage, on) => {
                 let token = self.token(Caller::Hold(on));
                 return Input::Hold { request, hash: preimage.hash(), word: Word::Settle(preimage), token };
@@ -345,15 +345,24 @@ impl Worker {
             if self.state.halted.is_none() {
                 continue;
             }
-            *found = match self.damage.take_if(|damage| !damage.is_broken) {
-                Some(damage) => {
-                    self.journal.begin_anew()?;
-                    Ok(damage.lost)
-                }
-                None => Err(self.no_way_out()),
-            };
+            *found = self.lead_out()?;
         }
         Ok(())
+    }
+
+    /// What the journal has lost may be known to the back end as acknowledged: it reports from the beginning, and what it tells comes
+    /// after this turn. That stands before the record does, so that a crash in between loses nothing.
+    fn lead_out(&mut self) -> Result<Result<Found, String>, WriteError> {
+        let Some(lost) = self.damage.as_ref().filter(|damage| !damage.is_broken).map(|damage| damage.lost) else {
+            return Ok(Err(self.no_way_out()));
+        };
+        if let Err(error) = self.backend.report_from_beginning() {
+            let words = format!("the back end cannot be asked for everything that came in: {error}. The wallet stays in safe mode");
+            return Ok(Err(words));
+        }
+        self.journal.begin_anew()?;
+        self.damage = None;
+        Ok(Ok(Found { lost, strays: self.strays() }))
     }
 
     fn no_way_out(&self) -> String {

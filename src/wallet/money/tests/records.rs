@@ -181,7 +181,11 @@ impl Dice {
             12 => Record::Accepted(self.accepted()),
             13 => Record::Decided { hash: self.hash(), payee: self.payee(), word: self.word(), reason: self.text() },
             14 => Record::Canceled { hash: self.hash(), payee: self.payee(), reason: self.text() },
-            15 => Record::Reconciled { why: self.text(), lost: self.maybe(|dice| dice.0.random()), refused_before_s: 5 },
+            15 => {
+                let count = self.0.random_range(0..3);
+                let strays = (0..count).map(|_| self.hash()).collect();
+                Record::Reconciled { why: self.text(), lost: self.maybe(|dice| dice.0.random()), refused_before_s: 5, strays }
+            }
             16 => Record::Clock { frozen_at_ms: self.maybe(|dice| dice.0.random()) },
             17 => Record::Driven { hash: self.hash() },
             _ => Record::Resume { connection: ConnectionId(self.0.random()) },

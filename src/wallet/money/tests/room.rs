@@ -68,6 +68,8 @@ struct Slow {
     known: Mutex<Vec<(PaymentHash, LookupResult)>>,
     report: Mutex<Option<Report>>,
     outgoing: Mutex<Option<OutgoingReport>>,
+    /// What is reported when everything is.
+    came_in: Mutex<Vec<Incoming>>,
 }
 
 impl Backend for Slow {
@@ -115,6 +117,14 @@ impl Backend for Slow {
     fn on_outgoing(&self, report: OutgoingReport) {
         *self.outgoing.lock() = Some(report);
     }
+
+    fn report_from_beginning(&self) -> Result<(), BackendError> {
+        let report = self.report.lock();
+        for incoming in self.came_in.lock().iter() {
+            (report.as_ref().unwrap())(incoming.clone(), Box::new(|| ()));
+        }
+        Ok(())
+    }
 }
 
 /// One life of a room.
@@ -130,7 +140,14 @@ struct Life {
 
 fn node(byte: u8) -> Slow {
     let embedded = Embedded::new(&Secret::new([byte; 32]), &embedded::Config::default()).unwrap();
-    Slow { embedded, sent: Mutex::default(), known: Mutex::default(), report: Mutex::default(), outgoing: Mutex::default() }
+    Slow {
+        embedded,
+        sent: Mutex::default(),
+        known: Mutex::default(),
+        report: Mutex::default(),
+        outgoing: Mutex::default(),
+        came_in: Mutex::default(),
+    }
 }
 
 fn try_open(dir: &Path, backend: Slow) -> Result<Life, OpenError> {
@@ -628,6 +645,57 @@ fn the_owner_leads_a_wallet_that_lost_records_out_of_safe_mode() {
     assert_eq!(life.money.list(Viewer::Connection(ConnectionId(0)), &ListQuery::default()).unwrap().transactions.len(), 6);
 }
 
+/// The journal loses what came in and was acknowledged, and something comes in during safe mode: afterwards both are booked, once. An
+/// order that nobody knows is accepted with that, and is no reason for safe mode any more, in no later life.
+#[test]
+fn what_came_in_and_was_lost_is_booked_after_safe_mode_and_strays_are_accepted_for_good() {
+    let (dir, path) = used();
+    let life = open(&path);
+    let (lost, waits) = (life.make(1, 500, Some(7_000)), life.make(1, 501, Some(9_000)));
+    life.money.close();
+    drop(life);
+    let old = dir.path().join("old");
+    copy_dir(&path, &old);
+    let state = IncomingState::Settled { preimage: None };
+    let paid = |invoice: &Transaction| Incoming { hash: invoice.payment_hash, amount: invoice.amount, state };
+    let report = |life: &Life, incoming: Incoming| {
+        let (acked, acks) = channel();
+        (life.backend.report.lock().as_ref().unwrap())(incoming, Box::new(move || acked.send(()).unwrap_or_default()));
+        acks
+    };
+    let carried_out = |life: &Life| {
+        let (acked, acks) = channel();
+        let stray = Outgoing { hash: foreign(9).1.hash(), attempt: 999 };
+        (life.backend.outgoing.lock().as_ref().unwrap())(stray, Box::new(move || acked.send(()).unwrap_or_default()));
+        acks
+    };
+    let soon = Duration::from_secs(20);
+    let life = open(&path);
+    report(&life, paid(&lost)).recv_timeout(soon).unwrap();
+    assert_eq!(life.balances(), (995_000, 12_000));
+    drop(life);
+    std::fs::copy(path.join("ANCHOR"), old.join("ANCHOR")).unwrap();
+
+    let life = open(&old);
+    is_safe(&life, "records are lost");
+    *life.backend.came_in.lock() = vec![paid(&lost), paid(&waits)];
+    let (booked, accepted) = (report(&life, paid(&waits)), carried_out(&life));
+    // Both have been taken before this is answered: neither is acknowledged.
+    assert!(wait(|on| life.money.resume(ConnectionId(0), on)).is_err());
+    assert!(booked.try_recv().is_err() && accepted.try_recv().is_err());
+    wait(|on| life.money.reconcile(on)).unwrap();
+    booked.recv_timeout(soon).unwrap();
+    accepted.recv_timeout(soon).unwrap();
+    assert_eq!((life.money.status().safe_mode, life.balances()), (None, (995_000, 21_000)));
+    carried_out(&life).recv_timeout(soon).unwrap();
+    drop(life);
+
+    let life = open(&old);
+    carried_out(&life).recv_timeout(soon).unwrap();
+    report(&life, paid(&waits)).recv_timeout(soon).unwrap();
+    assert_eq!((life.money.status().safe_mode, life.balances()), (None, (995_000, 21_000)));
+}
+
 /// A back end lives longer than the room. If its reporter kept the database open, that would be closed while the process ends, which
 /// aborts it.
 #[test]
@@ -680,7 +748,7 @@ fn replace_fifth(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 /// An older hearth over the journal of a newer one: it pays nothing, writes nothing, and says so; the newer one goes on.
 #[test]
 fn records_of_a_newer_hearth_are_refused_with_words_and_left_alone() {
-    for (at, byte, words) in [(0, 2, "has layout 2, and this hearth reads 1 at most"), (1, 22, "is of kind 22")] {
+    for (at, byte, words) in [(0, 2, "has layout 2, and this hearth reads 1 at most"), (1, 23, "is of kind 23")] {
         let (_dir, path) = used();
         let balances = open(&path).balances();
         let older = replace_fifth(&path, |value| value[at] = byte);

@@ -2,7 +2,7 @@
 //! agree with the journal, and the way out of safe mode.
 
 use super::super::budget::check_counters;
-use super::super::payment::{Effect, Input, OwnerDone, OwnerWish};
+use super::super::payment::{Effect, Found, Input, OwnerDone, OwnerWish};
 use super::super::record::Record;
 use super::super::types::*;
 use super::support::*;
@@ -232,13 +232,14 @@ fn after_a_restoration_requests_from_before_are_refused_and_known_ones_are_not()
     let mut core = Core::with(&[(RICH, None)]);
     core.pay(request(0, 1), foreign(1, Some(5_000)), None);
     assert_eq!(
-        core.owner(OwnerWish::Reconcile { found: Ok(None) }),
+        core.owner(OwnerWish::Reconcile { found: Ok(Found::default()) }),
         Err(OwnerError::CannotReconcile("the wallet is not in safe mode; there is nothing to reconcile".to_owned()))
     );
     core.state.halted = Some("records are lost".to_owned());
     core.now_ms += 60_000;
     let token = core.token();
-    let effects = core.step(Input::Owner { wish: OwnerWish::Reconcile { found: Ok(Some(3)) }, token });
+    let found = Ok(Found { lost: Some(3), strays: Vec::new() });
+    let effects = core.step(Input::Owner { wish: OwnerWish::Reconcile { found }, token });
     assert!(matches!(&effects[0], Effect::Append { .. }));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Lookup(order) if order.hash == proof(1).hash())));
     let now_s = core.now_ms / 1_000;
@@ -251,4 +252,22 @@ fn after_a_restoration_requests_from_before_are_refused_and_known_ones_are_not()
     assert_eq!(core.pay(request(0, 1), foreign(1, Some(5_000)), None).1, PayReply::Durable, "it is known");
     let fresh = RequestRef { created_at_s: now_s + 1, ..request(0, 3) };
     assert_eq!(sends(&core.pay(fresh, foreign(3, Some(5_000)), None).0), 1);
+}
+
+/// Where the same invoice can be paid twice, a request that was paid in what is lost may carry a time that is still to come.
+#[test]
+fn after_a_loss_clocks_that_are_ahead_are_waited_for_only_where_something_could_be_paid_twice() {
+    let node = Capabilities { outside: true, refuses_second: true, ..Capabilities::default() };
+    for (can, ahead_s) in [
+        (node, 0),
+        (Capabilities { refuses_second: false, ..node }, 900),
+        (Capabilities { outside: false, refuses_second: false, ..node }, 0),
+    ] {
+        let mut core = Core::with(&[(RICH, None)]);
+        core.state.can = can;
+        core.state.halted = Some("records are lost".to_owned());
+        let done = core.owner(OwnerWish::Reconcile { found: Ok(Found::default()) }).unwrap();
+        let OwnerDone::Reconciled(reconciled) = done else { panic!("{done:?}") };
+        assert_eq!(reconciled.refused_before_s, core.now_ms / 1_000 + 1 + ahead_s, "{can:?}");
+    }
 }

@@ -35,6 +35,7 @@ applies: [
     keysend_with_records,
     an_invoice_paid_from_outside,
     reported_again_until_it_is_safe,
+    reported_from_the_beginning,
     a_hold_invoice_is_settled,
     a_hold_invoice_is_canceled,
     a_hold_invoice_that_nobody_paid_is_canceled,

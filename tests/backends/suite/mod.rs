@@ -70,12 +70,17 @@ impl Reports {
         Self(told)
     }
 
+    /// The next report.
+    pub async fn any(&mut self) -> (Incoming, Ack) {
+        timeout(PATIENCE, self.0.recv()).await.expect("no report").expect("no back end")
+    }
+
     /// The next report about an invoice; those about others are acknowledged on the way.
     pub async fn next(&mut self, hash: PaymentHash) -> (Incoming, Ack) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let (incoming, ack) = timeout(left, self.0.recv()).await.expect("no report").expect("no back end");
+            let (incoming, ack) = self.any().await;
+            assert!(Instant::now() < deadline, "no report about {hash}");
             if incoming.hash == hash {
                 return (incoming, ack);
             }

@@ -1,5 +1,7 @@
 //! The scenarios. Each gets a fresh world; what it needs of the back end stands in [`ALL`].
 
+use std::sync::Arc;
+
 use hearth::base::amount::Msat;
 use hearth::base::hex32::Hex32;
 use hearth::wallet::backend::{IncomingState, LookupResult, SendOrder, SendResult, SendTarget, TlvRecord, bolt11};
@@ -24,6 +26,7 @@ pub const ALL: &[(&str, Needs)] = &[
     ("keysend_with_records", |can| can.keysend),
     ("an_invoice_paid_from_outside", |can| can.outside),
     ("reported_again_until_it_is_safe", |can| can.outside),
+    ("reported_from_the_beginning", |can| can.outside && can.hold_invoices),
     ("a_hold_invoice_is_settled", |can| can.outside && can.hold_invoices),
     ("a_hold_invoice_is_canceled", |can| can.outside && can.hold_invoices),
     ("a_hold_invoice_that_nobody_paid_is_canceled", |can| can.outside && can.hold_invoices),
@@ -241,6 +244,42 @@ pub async fn reported_again_until_it_is_safe<W: World>(mut world: W) {
     let (incoming, ack) = reports.next(second.hash).await;
     assert_eq!(incoming.amount, msat(12_000));
     ack();
+}
+
+/// The wallet has lost the end of its journal: what was acknowledged is told again, and goes on being told until it is acknowledged anew.
+pub async fn reported_from_the_beginning<W: World>(mut world: W) {
+    let backend = world.backend();
+    let mut reports = Reports::of(&backend);
+    let settled = make_invoice(&backend, new_invoice(Some(13_000), preimage())).await;
+    world.pay(&settled.bolt11, msat(13_000)).await.unwrap();
+    reports.next(settled.hash).await.1();
+    let held = make_hold_invoice(&backend, new_hold_invoice(14_000, preimage().hash())).await;
+    world.pay(&held.bolt11, msat(14_000)).await.unwrap();
+    reports.next(held.hash).await.1();
+
+    let again = Arc::clone(&backend);
+    tokio::task::spawn_blocking(move || again.report_from_beginning()).await.unwrap().unwrap();
+    let mut missing = vec![settled.hash, held.hash];
+    while !missing.is_empty() {
+        let (incoming, ack) = reports.any().await;
+        let is_as_it_was = match incoming.state {
+            IncomingState::Held { .. } => incoming.hash != settled.hash,
+            IncomingState::Settled { .. } => incoming.hash != held.hash,
+            IncomingState::Canceled => ![held.hash, settled.hash].contains(&incoming.hash),
+        };
+        assert!(is_as_it_was, "{incoming:?}");
+        missing.retain(|hash| *hash != incoming.hash);
+        // Hearth dies before it was written down.
+        drop(ack);
+    }
+    drop(backend);
+    world.reopen().await;
+    ready(&world.backend()).await;
+    let mut reports = Reports::of(&world.backend());
+    let (incoming, ack) = reports.next(settled.hash).await;
+    assert_eq!(incoming.amount, msat(13_000));
+    ack();
+    cancel_hold(&world.backend(), held.hash).await.unwrap();
 }
 
 pub async fn a_hold_invoice_is_settled<W: World>(mut world: W) {

@@ -160,6 +160,7 @@ impl Admin for AdminService {
             uri: made.uri,
             wallet_pubkey: made.wallet.to_string(),
             client_pubkey: made.client.to_string(),
+            shares_account_with: made.shares_with,
         }))
     }
 
@@ -191,7 +192,7 @@ impl Admin for AdminService {
     async fn fund_account(&self, request: Request<FundAccountRequest>) -> Result<Response<Account>, Status> {
         let wish = request.into_inner();
         let funded = self.wallet.fund(&wish.account, amount(wish.amount_msat)?).await;
-        funded.map(|view| Response::new(account(&view))).map_err(|error| owner_status(&error))
+        funded.map(|view| Response::new(account(&view))).map_err(|error| move_status(&error))
     }
 
     async fn list_payments(&self, request: Request<ListPaymentsRequest>) -> Result<Response<ListPaymentsReply>, Status> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::access::connection::{Announced, BadName, Profile, Standing, check_name};
+use super::access::connection::{Announced, BadName, MadeBy, Profile, Standing, check_name};
 use super::access::keys::{KeyError, new_client};
 use super::access::table::{Hosted, Keys};
 use super::money::ReadError;
@@ -16,19 +16,22 @@ use super::money::types::{
     AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, LIST_ROWS_MAX, ListQuery, On, OwnerError, Page, Viewer,
 };
 use super::service::Wallet;
-use super::terms::AccountId;
+use super::terms::{AccountId, ConnectionId};
 use super::wire::envelope::BadPeer;
 use super::wire::method::{Method, MethodSet};
 use super::wire::notification::{Notification, NotificationSet};
 use super::wire::uri::pairing_uri;
 use crate::base::amount::Msat;
 use crate::base::hex32::PublicKey;
+use money::MoveError;
 
 /// The account of connections that name none.
 pub const MAIN_ACCOUNT: &str = "main";
 /// Most relays in one pairing code, and the longest address of one.
 const RELAYS_MAX: usize = 8;
 const RELAY_MAX_BYTES: usize = 256;
+/// Most connections that are named where a new one shares an account.
+const SHARERS_MAX: usize = 8;
 
 /// A connection to be made.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +58,8 @@ pub struct NewConnection {
     pub client: Option<PublicKey>,
     /// What the app asked by, to be echoed in its kind 13194.
     pub state: Option<String>,
+    /// The connection that makes it, where that is not the owner.
+    pub made_by: Option<MadeBy>,
 }
 
 /// A connection that was made. The only place where the client's secret ever stands.
@@ -70,6 +75,8 @@ pub struct Connected {
     pub wallet: PublicKey,
     /// The client's key.
     pub client: PublicKey,
+    /// Living connections that spend from the account that was named, some of them: it was there before.
+    pub shares_with: Vec<String>,
 }
 
 impl std::fmt::Debug for Connected {
@@ -158,20 +165,27 @@ pub struct ConnectionView {
     pub answers_waiting: usize,
     /// Whether an alarm stopped its payments and invoices.
     pub suspended: bool,
+    /// The connection that made it; `None`: the owner.
+    pub made_by: Option<String>,
+    /// Connections that it had made and that ended with it just now.
+    pub revoked_with: Vec<String>,
 }
 
 impl Wallet {
     /// Makes a connection. It is durable and announced when this returns.
     pub async fn connect(&self, wish: NewConnection) -> Result<Connected, ConnectError> {
+        let _one_at_a_time = self.owner_lock().lock().await;
+        self.connect_alone(wish).await
+    }
+
+    /// The same, for whoever holds the owner's lock.
+    pub(super) async fn connect_alone(&self, wish: NewConnection) -> Result<Connected, ConnectError> {
         check_name(&wish.name)?;
         let methods = methods(&wish.methods)?;
         let notifications = notifications(wish.notifications.as_deref())?;
         let relays = self.relays(&wish.relays)?;
-        let _one_at_a_time = self.owner_lock().lock().await;
+        self.is_free(&wish.name)?;
         let table = self.answers().table();
-        if table.by_name(&wish.name).is_some_and(|found| found.profile.revoked_at_s.is_none()) {
-            return Err(ConnectError::Taken(wish.name));
-        }
         let account_name = wish.account.as_deref().filter(|name| !name.is_empty()).unwrap_or(MAIN_ACCOUNT).to_owned();
         let (secret, client) = match wish.client {
             Some(client) => (None, client),
@@ -193,10 +207,12 @@ impl Wallet {
             relays: wish.relays,
             state: wish.state,
             announced: Announced::default(),
+            made_by: wish.made_by,
             spoken: None,
         };
         profile.renew_announcement(now_s, self.able());
         let account = self.account_or_new(&account_name).await?;
+        let shares_with = if wish.account.is_some() { self.sharers(account) } else { Vec::new() };
         let rules = ConnectionRules { account, budget: wish.budget, payment_max: wish.payment_max, active: true };
         self.put(ConnectionRow { id, rules, data: profile.encode() }).await?;
         let (name, wallet) = (profile.name.clone(), keys.wallet);
@@ -204,10 +220,24 @@ impl Wallet {
         self.answers().audit().add(id, wallet);
         self.announce(&hosted);
         let uri = pairing_uri(&wallet, &relays, secret.as_ref(), self.config().lud16.as_deref());
-        Ok(Connected { name, account: account_name, uri, wallet, client })
+        Ok(Connected { name, account: account_name, uri, wallet, client, shares_with })
     }
 
-    /// Ends a connection. Its key is told UNAUTHORIZED from now on; payments under way end as they must.
+    /// Whether a name can be given to a connection: a revoked one has left it.
+    pub(super) fn is_free(&self, name: &str) -> Result<(), ConnectError> {
+        let found = self.answers().table().by_name(name);
+        let is_taken = found.is_some_and(|found| found.profile.revoked_at_s.is_none());
+        if is_taken { Err(ConnectError::Taken(name.to_owned())) } else { Ok(()) }
+    }
+
+    fn sharers(&self, account: AccountId) -> Vec<String> {
+        let all = self.answers().table().of_account(account);
+        let living = all.iter().filter(|hosted| hosted.profile.revoked_at_s.is_none());
+        living.take(SHARERS_MAX).map(|hosted| hosted.profile.name.clone()).collect()
+    }
+
+    /// Ends a connection and those that it has made. Their keys are told UNAUTHORIZED from now on; payments under way end as they
+    /// must.
     pub async fn revoke(&self, name: &str) -> Result<ConnectionView, NamedError> {
         let _one_at_a_time = self.owner_lock().lock().await;
         let found = self.answers().table().by_name(name);
@@ -215,17 +245,28 @@ impl Wallet {
         if hosted.profile.revoked_at_s.is_some() {
             return Err(NamedError::RevokedBefore(name.to_owned()));
         }
+        // First, so that a failure in between leaves something to revoke.
+        let mut revoked_with = Vec::new();
+        for made in self.answers().table().made_by(hosted.id) {
+            self.end(&made).await?;
+            revoked_with.push(made.profile.name.clone());
+        }
+        let hosted = self.end(&hosted).await?;
+        let rules = self.rules(&hosted);
+        Ok(ConnectionView { revoked_with, ..self.view(hosted, rules, &self.money().accounts()) })
+    }
+
+    async fn end(&self, hosted: &Hosted) -> Result<Arc<Hosted>, OwnerError> {
         let now_s = self.answers().clock().now_s();
         let mut profile = hosted.profile.clone();
         profile.revoked_at_s = Some(now_s);
         profile.renew_announcement(now_s, self.able());
-        let mut rules = self.rules(&hosted);
+        let mut rules = self.rules(hosted);
         rules.active = false;
         self.put(ConnectionRow { id: hosted.id, rules, data: profile.encode() }).await?;
         let hosted = self.answers().table().put(hosted.with_profile(profile));
         self.announce(&hosted);
-        let rules = self.rules(&hosted);
-        Ok(self.view(hosted, rules, &self.money().accounts()))
+        Ok(hosted)
     }
 
     /// One connection by name.
@@ -246,10 +287,11 @@ impl Wallet {
     }
 
     /// Writes money into an account, which must exist.
-    pub async fn fund(&self, account: &str, amount: Msat) -> Result<AccountView, OwnerError> {
-        let found = self.money().account_named(account).ok_or(OwnerError::NoAccount)?;
+    pub async fn fund(&self, account: &str, amount: Msat) -> Result<AccountView, MoveError> {
+        let named = || self.money().account_named(account).ok_or_else(|| MoveError::NoAccount(account.to_owned()));
+        let found = named()?;
         ask(|on| self.money().fund(found.id, amount, on)).await?;
-        self.money().account_named(account).ok_or(OwnerError::NoAccount)
+        named()
     }
 
     /// A page of payments and invoices, newest first, of one account or of all. Of all accounts together only the newest
@@ -331,8 +373,14 @@ impl Wallet {
             budget: self.money().budget(hosted.id),
             answers_waiting: self.answers().outbox().waiting(&hosted.keys.wallet),
             suspended: self.money().is_suspended(hosted.id),
+            made_by: hosted.profile.made_by.map(|made_by| self.name_of(made_by.connection)),
+            revoked_with: Vec::new(),
             hosted,
         }
+    }
+
+    fn name_of(&self, id: ConnectionId) -> String {
+        self.answers().table().by_id(id).map_or_else(String::new, |hosted| hosted.profile.name.clone())
     }
 
     /// What the money room knows of a connection; nothing at all is allowed where it knows nothing.

@@ -100,6 +100,10 @@ fn print(out: &mut (dyn Write + Send), reply: &MakeConnectionReply, is_inside_on
     writeln!(out, "{}", reply.uri)?;
     writeln!(out)?;
     writeln!(out, "\"{}\" spends from account \"{}\".", table::clean(&reply.name), table::clean(&reply.account))?;
+    if !reply.shares_account_with.is_empty() {
+        let others: Vec<String> = reply.shares_account_with.iter().map(|name| format!("\"{}\"", table::clean(name))).collect();
+        writeln!(out, "That account was there before: its money is shared with {}.", others.join(", "))?;
+    }
     if !reply.callback.is_empty() {
         writeln!(out, "To hand the code to the app, open:")?;
         writeln!(out, "{}", table::line(&reply.callback))?;
@@ -141,7 +145,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
-            "{\"name\":\"a\",\"account\":\"\",\"uri\":\"\",\"wallet_pubkey\":\"\",\"client_pubkey\":\"\",\"callback\":\"\"}\n"
+            "{\"name\":\"a\",\"account\":\"\",\"uri\":\"\",\"wallet_pubkey\":\"\",\"client_pubkey\":\"\",\"callback\":\"\",\"shares_account_with\":[]}\n"
         );
         assert!(!format!("{reply:?}").contains("uri"));
     }

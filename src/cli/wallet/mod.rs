@@ -201,7 +201,11 @@ async fn connections(
             if args.output.json {
                 return print_json(out, &reply);
             }
-            Ok(writeln!(out, "revoked \"{}\"; its app is told UNAUTHORIZED from now on", table::clean(&reply.name))?)
+            writeln!(out, "revoked \"{}\"; its app is told UNAUTHORIZED from now on", table::clean(&reply.name))?;
+            for name in &reply.revoked_with {
+                writeln!(out, "revoked \"{}\", which it had made", table::clean(name))?;
+            }
+            Ok(())
         }
         WalletCommand::Log(args) => {
             let wish = ConnectionLogRequest { name: args.name, limit: args.limit };

@@ -53,6 +53,9 @@ pub(super) fn connection(out: Out<'_>, connection: &Connection) -> Result<(), Co
     if let Some(at_s) = connection.budget_renews_at_s {
         lines.insert(8, ("budget whole (UTC)", date(at_s)));
     }
+    if !connection.made_by.is_empty() {
+        lines.push(("made by the app of", clean(&connection.made_by)));
+    }
     if let Some(at_s) = connection.revoked_at_s {
         lines.push(("revoked (UTC)", date(at_s)));
     }

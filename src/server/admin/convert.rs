@@ -42,6 +42,7 @@ pub(super) fn wish(request: MakeConnectionRequest) -> Result<NewConnection, Stat
         no_nip04: request.no_nip04,
         relays: request.relays,
         state: None,
+        made_by: None,
         client: client.map_err(|error| Status::invalid_argument(format!("client_pubkey: {error}")))?,
     })
 }
@@ -128,6 +129,8 @@ pub(super) fn connection(view: &ConnectionView) -> Connection {
         last_delivered_at_ms: None,
         recent: Vec::new(),
         suspended: view.suspended,
+        made_by: view.made_by.clone().unwrap_or_default(),
+        revoked_with: view.revoked_with.clone(),
     }
 }
 

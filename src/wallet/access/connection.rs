@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::hex32::PublicKey;
-use crate::wallet::terms::Scheme;
+use crate::base::hex32::{Hex32, PublicKey};
+use crate::wallet::terms::{ConnectionId, Scheme};
 use crate::wallet::wire::envelope::scheme_named;
 use crate::wallet::wire::info_event::{Announcement, Offer};
 use crate::wallet::wire::method::{Method, MethodSet};
@@ -41,8 +41,35 @@ pub struct Profile {
     pub state: Option<String>,
     /// What its kind 13194 says and since when.
     pub announced: Announced,
+    /// The connection that made it, where that was not the owner.
+    pub made_by: Option<MadeBy>,
     /// In which scheme its client spoke, as far as that outlives the process: the first one, and NIP-44 once it was used.
     pub spoken: Option<Scheme>,
+}
+
+/// Who made a connection for another app, and how it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MadeBy {
+    /// Number of the connection that asked.
+    #[serde(with = "number")]
+    pub connection: ConnectionId,
+    /// Digest of all that it asked for.
+    pub terms: Hex32,
+}
+
+/// A connection's number in the JSON.
+mod number {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::wallet::terms::ConnectionId;
+
+    pub(super) fn serialize<S: Serializer>(id: &ConnectionId, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u32(id.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ConnectionId, D::Error> {
+        u32::deserialize(from).map(ConnectionId)
+    }
 }
 
 /// The last announcement: the event is made from it again whenever it is needed.
@@ -100,6 +127,8 @@ struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<String>,
     announced: Announced,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<MadeBy>,
     #[serde(default)]
     spoken: Option<String>,
 }
@@ -121,6 +150,7 @@ impl Profile {
             relays: self.relays.clone(),
             state: self.state.clone(),
             announced: self.announced.clone(),
+            made_by: self.made_by,
             spoken: self.spoken.map(|scheme| scheme.as_str().to_owned()),
         };
         // A struct of numbers and texts always serialises.
@@ -148,6 +178,7 @@ impl Profile {
             relays: row.relays,
             state: row.state,
             announced: row.announced,
+            made_by: row.made_by,
             spoken: row.spoken.as_deref().and_then(scheme_named),
         })
     }
@@ -229,6 +260,7 @@ mod tests {
             relays: vec!["wss://a".to_owned()],
             state: Some("0f".repeat(16)),
             announced: Announced::default(),
+            made_by: Some(MadeBy { connection: ConnectionId(3), terms: Hex32([6; 32]) }),
             spoken: Some(Scheme::Nip04),
         }
     }
@@ -259,6 +291,9 @@ mod tests {
         let before = text.replace("\"notifications\":[\"payment_sent\"],", "");
         assert_ne!(before, text);
         assert_eq!(Profile::decode(before.as_bytes()).unwrap().notifications, NotificationSet::all());
+        let of_the_owner = Profile { made_by: None, ..profile() };
+        assert!(!String::from_utf8(of_the_owner.encode()).unwrap().contains("made_by"));
+        assert_eq!(Profile::decode(&of_the_owner.encode()), Ok(of_the_owner));
     }
 
     #[test]

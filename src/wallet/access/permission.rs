@@ -70,6 +70,7 @@ mod tests {
             relays: Vec::new(),
             state: None,
             announced: Announced::default(),
+            made_by: None,
             spoken: None,
         }
     }

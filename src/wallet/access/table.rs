@@ -194,6 +194,17 @@ impl Table {
         all
     }
 
+    /// The connections that a connection made and that nobody has revoked, by number. A walk over all: for what is rare.
+    pub fn made_by(&self, maker: ConnectionId) -> Vec<Arc<Hosted>> {
+        let is_its = |hosted: &&Arc<Hosted>| {
+            let profile = &hosted.profile;
+            profile.revoked_at_s.is_none() && profile.made_by.is_some_and(|made_by| made_by.connection == maker)
+        };
+        let mut made: Vec<_> = self.0.read().by_id.values().filter(is_its).cloned().collect();
+        made.sort_unstable_by_key(|hosted| hosted.id);
+        made
+    }
+
     /// The living connection of that name, else the one of that name that was revoked last.
     pub fn by_name(&self, name: &str) -> Option<Arc<Hosted>> {
         let maps = self.0.read();
@@ -234,6 +245,7 @@ mod tests {
             relays: Vec::new(),
             state: None,
             announced: Announced::default(),
+            made_by: None,
             spoken: None,
         };
         Hosted::new(ConnectionId(number), AccountId::MAIN, profile, Arc::new(keys), &Config::default())

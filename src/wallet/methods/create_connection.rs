@@ -190,6 +190,7 @@ mod tests {
             relays: Vec::new(),
             state: None,
             announced: Announced::default(),
+            made_by: None,
             spoken: None,
         };
         let budget =

@@ -6,11 +6,11 @@ use crate::wallet::money::ReadError;
 use crate::wallet::money::types::{AccountView, OwnerError, Reconciled, Transaction};
 use crate::wallet::service::Wallet;
 
-/// Why money was not moved.
+/// Why money was not moved, or written in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoveError {
     /// Nothing has that name.
-    #[error("there is no account named \"{0}\"; `hearth wallet accounts` lists them")]
+    #[error("there is no account named \"{0}\"; `hearth wallet accounts` lists them, `hearth wallet connect APP --account` makes one")]
     NoAccount(String),
     /// From an account to itself.
     #[error("both accounts are \"{0}\"; there is nothing to move")]

@@ -235,3 +235,90 @@ fn an_app_makes_a_connection_out_of_what_it_has() {
     let refused = create(&house, &plain, wish);
     assert_eq!(refused["error"]["code"], "RESTRICTED", "nobody has it who was not given it by name");
 }
+
+/// A connection that may make others, with an account of its own.
+fn hub(house: &House, name: &str) -> App {
+    house.app_with(NewConnection {
+        name: name.to_owned(),
+        account: Some(name.to_owned()),
+        methods: ["create_connection", "get_balance"].map(str::to_owned).to_vec(),
+        ..NewConnection::default()
+    })
+}
+
+fn child_key(number: u8) -> crate::base::hex32::PublicKey {
+    let pair = secp256k1::Keypair::from_seckey_slice(secp256k1::SECP256K1, &[number; 32]).unwrap();
+    crate::wallet::wire::sign::public_key(&pair)
+}
+
+fn child(number: u8, name: &str) -> Value {
+    json!({ "pubkey": child_key(number), "name": name, "request_methods": ["get_balance"] })
+}
+
+fn isolated(number: u8, name: &str) -> Value {
+    let mut wish = child(number, name);
+    wish["isolated"] = json!(true);
+    wish
+}
+
+fn accounts(house: &House) -> Vec<String> {
+    house.wallet.money().accounts().into_iter().map(|account| account.name).collect()
+}
+
+#[test]
+fn an_account_that_an_app_made_is_not_shared_by_chance() {
+    let house = House::new();
+    let hub = hub(&house, "hub");
+    assert!(create(&house, &hub, isolated(8, "savings"))["error"].is_null());
+    let of_the_app = house.wallet.connection("savings").unwrap();
+    assert_eq!((of_the_app.account.as_str(), of_the_app.made_by.as_deref()), ("savings#2", Some("hub")));
+    let mine = NewConnection { account: Some("savings".to_owned()), name: "mine".to_owned(), ..NewConnection::default() };
+    let made = house.wait(house.wallet.connect(mine)).unwrap();
+    assert_eq!((made.account.as_str(), made.shares_with), ("savings", Vec::new()));
+    assert_eq!(accounts(&house), ["main", "hub", "savings#2", "savings"]);
+    // Who names it is told with whom it is shared.
+    let wish = NewConnection { account: Some("savings#2".to_owned()), name: "both".to_owned(), ..NewConnection::default() };
+    assert_eq!(house.wait(house.wallet.connect(wish)).unwrap().shares_with, ["savings"]);
+    // A name that cannot be given leaves no account behind.
+    assert_eq!(create(&house, &hub, isolated(9, "mine"))["error"]["code"], "OTHER");
+    assert_eq!(accounts(&house).len(), 4);
+    let house = house.restarted();
+    assert_eq!(house.wallet.connection("savings").unwrap().made_by.as_deref(), Some("hub"));
+}
+
+#[test]
+fn only_the_same_asker_is_told_of_what_it_made_and_for_the_same_terms() {
+    let house = House::new();
+    let (one, other) = (hub(&house, "one"), hub(&house, "other"));
+    let made = create(&house, &one, child(8, "child"))["result"]["wallet_pubkey"].clone();
+    assert!(made.is_string());
+    assert_eq!(create(&house, &one, child(8, "child"))["result"]["wallet_pubkey"], made);
+    assert_eq!(create(&house, &other, child(8, "child"))["error"]["code"], "OTHER");
+    assert_eq!(create(&house, &one, isolated(8, "child"))["error"]["code"], "OTHER");
+    // One that the owner made is nobody's to hear of.
+    let of_owner = NewConnection { name: "page".to_owned(), client: Some(child_key(9)), ..NewConnection::default() };
+    house.wait(house.wallet.connect(of_owner)).unwrap();
+    assert_eq!(create(&house, &one, child(9, "page"))["error"]["code"], "OTHER");
+}
+
+#[test]
+fn what_a_connection_made_is_bounded_and_ends_with_it() {
+    let house = House::new();
+    let hub = hub(&house, "hub");
+    for number in 1..=100 {
+        house.forward_s(1);
+        let made = create(&house, &hub, child(number, &format!("child {number}")));
+        assert!(made["error"].is_null(), "{number}: {made}");
+    }
+    let more = create(&house, &hub, child(101, "more"));
+    assert_eq!(more["error"]["code"], "RESTRICTED");
+    assert!(more["error"]["message"].as_str().unwrap().contains("the most there may be"), "{more}");
+    house.wait(house.wallet.revoke("child 1")).unwrap();
+    assert!(create(&house, &hub, child(101, "more"))["error"].is_null());
+    let own = house.app("own");
+    let ended = house.wait(house.wallet.revoke("hub")).unwrap();
+    assert_eq!((ended.revoked_with.len(), ended.revoked_with[0].as_str()), (100, "child 2"));
+    let is_over = |name: &str| house.wallet.connection(name).unwrap().hosted.profile.revoked_at_s.is_some();
+    assert!(is_over("more") && is_over("child 50"));
+    assert_eq!(house.balance(&own), 0, "nobody else's ends");
+}

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use super::fields::{amount, hex, metadata};
 use super::other;
 use crate::base::amount::Msat;
-use crate::base::hex32::PublicKey;
+use crate::base::hex32::{Hex32, PublicKey};
 use crate::wallet::terms::Refusal;
 
 /// Most names in one list of methods or notifications.
@@ -40,6 +41,17 @@ pub struct CreateConnection {
     pub expires_at_s: Option<u64>,
     /// Whether it gets an account of its own.
     pub isolated: bool,
+}
+
+impl CreateConnection {
+    /// The same for the same wish.
+    pub fn digest(&self) -> Hex32 {
+        let budget_msat = self.budget_msat.map(Msat::get);
+        let (methods, notifications, end) = (&self.methods, &self.notifications, self.expires_at_s);
+        let terms = (&self.client, &self.name, methods, notifications, budget_msat, &self.renewal, end, self.isolated);
+        // Numbers and texts always serialise.
+        Hex32(Sha256::digest(serde_json::to_vec(&terms).unwrap_or_default()).into())
+    }
 }
 
 #[derive(Deserialize, Default)]

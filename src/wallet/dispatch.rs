@@ -298,5 +298,7 @@ fn refuse_item(answers: &Answers, keys: &Keys, request: &RequestRef, refusal: &R
 }
 
 fn unwritten() -> Verdict {
-    Verdict::Refused(Reason::error("the wallet could not write; nothing was paid"))
+    let words = "the wallet could not write this down, so whether it will be paid is not known: look the invoice up when the wallet is \
+                 back, before you pay it in another way";
+    Verdict::Refused(Reason::error(words))
 }

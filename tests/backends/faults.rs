@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hearth::wallet::backend::grpc::address::Address;
 use hearth::wallet::backend::grpc::{Config, Grpc, OpenError};
-use hearth::wallet::backend::{Backend, LookupResult, SendResult};
+use hearth::wallet::backend::{Backend, LookupResult, SendOrder, SendResult};
 
 use crate::process::{Rust, Wallet};
 use crate::suite::orders::{answer, ask, lookup, make_invoice, msat, new_invoice, order, preimage, send};
@@ -23,7 +23,7 @@ async fn while_it_is_away_everything_is_answered_at_once_and_nothing_is_failed()
     eventually("the loss is noticed", async || backend.ready().is_err()).await;
     let words = backend.ready().unwrap_err().to_string();
     assert!(words.starts_with(&format!("the wallet at {} ", wallet.address())) && words.contains("tries again"), "{words}");
-    assert!(matches!(answer(send(&backend, &order)).await, SendResult::Unknown(_)));
+    assert!(matches!(answer(send(&backend, &order)).await, SendResult::NotGiven(_)), "nobody was there to take it");
     assert!(matches!(lookup(&backend, &order).await, LookupResult::Unknown(_)));
     let made = answer(ask(|done| backend.make_invoice(new_invoice(Some(1_000), preimage()), done))).await;
     assert!(made.is_err());
@@ -90,6 +90,35 @@ async fn a_payment_that_hangs_blocks_nobody() {
     }
     assert!(matches!(answer(told).await, SendResult::Unknown(_)), "after its time nobody knows");
     assert_eq!(lookup(&backend, &hanging).await, LookupResult::Pending);
+}
+
+/// A wallet that does not answer at all has as many as it may; the others wait for a place, and reached nobody when that takes too long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_found_no_place_was_not_given_to_the_wallet() {
+    let wallet = Wallet::start::<Rust>();
+    let limit = Duration::from_secs(1);
+    let config = Config { payments_max: 1, payment_timeout: limit, ..Config::new(Address::parse(&wallet.address()).unwrap()) };
+    let backend: Arc<dyn Backend> = Arc::new(Grpc::open(config, None).await.unwrap());
+    let new_order = || order(&wallet.invoice(Some(5_000), "settle").0, None);
+    let over = SendOrder { until_s: 1, ..new_order() };
+    let orders = [new_order(), new_order(), new_order()];
+    assert!(matches!(answer(send(&backend, &over)).await, SendResult::NotGiven(_)), "its request was over");
+    wallet.pause();
+    let told: Vec<_> = orders.iter().map(|order| send(&backend, order)).collect();
+    let mut said = Vec::new();
+    for told in told {
+        said.push(answer(told).await);
+    }
+    wallet.go_on();
+    assert!(matches!(said[0], SendResult::Unknown(_)), "{said:?}");
+    ready(&backend).await;
+    let not_given = orders.iter().zip(&said).filter(|(_, said)| matches!(said, SendResult::NotGiven(_)));
+    let not_given: Vec<_> = not_given.map(|(order, _)| order).collect();
+    // The second may have had the place of the first for as long as the third waited.
+    assert!(!not_given.is_empty(), "{said:?}");
+    for order in not_given.into_iter().chain([&over]) {
+        assert_eq!(lookup(&backend, order).await, LookupResult::NotFound);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

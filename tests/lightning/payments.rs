@@ -60,7 +60,8 @@ fn keysend_brings_its_records() {
         let preimage = Preimage(fresh());
         let podcast = TlvRecord { kind: 7_629_169, value: br#"{"podcast":"x"}"#.to_vec() };
         let target = SendTarget::Keysend { payee: rig.near().pubkey(), preimage, records: vec![podcast.clone()] };
-        let order = SendOrder { attempt: 1, hash: preimage.hash(), target, amount: msat(1_234), fee_max: msat(0) };
+        let hash = preimage.hash();
+        let order = SendOrder { attempt: 1, hash, target, amount: msat(1_234), fee_max: msat(0), until_s: u64::MAX };
         assert_eq!(rig.send(order).await, SendResult::Settled { preimage, fee: msat(0) });
         let records = Node::event(&mut received, "the payment", |event| match event {
             Event::PaymentReceived { payment_hash, amount_msat: 1_234, custom_records, .. }

@@ -203,7 +203,8 @@ pub fn hash_of(invoice: &str) -> PaymentHash {
 pub fn order(invoice: &str, amount_msat: u64, fee_max_msat: u64) -> SendOrder {
     let read = hearth::wallet::backend::bolt11::decode(invoice).unwrap();
     let target = SendTarget::Invoice { bolt11: read.bolt11, has_amount: read.amount.is_some() };
-    SendOrder { attempt: 1, hash: read.hash, target, amount: msat(amount_msat), fee_max: msat(fee_max_msat) }
+    let (amount, fee_max, until_s) = (msat(amount_msat), msat(fee_max_msat), read.expires_at_s);
+    SendOrder { attempt: 1, hash: read.hash, target, amount, fee_max, until_s }
 }
 
 /// A number that nobody used before.

@@ -117,6 +117,7 @@ fn payment(invoice: &str, most: u64) -> Result<SendOrder, CommandError> {
         target: SendTarget::Invoice { bolt11: decoded.bolt11, has_amount: decoded.amount.is_some() },
         amount,
         fee_max: Msat::new((amount.get() / 100).max(FEE_MIN_MSAT)).unwrap_or(Msat::ZERO),
+        until_s: decoded.expires_at_s,
     })
 }
 
@@ -290,7 +291,9 @@ impl Asker {
         let question = LookupOrder { hash: order.hash, attempt: order.attempt, since_ms: self.clock.now_ms() };
         let (preimage, fee) = match ask(|done| self.backend.send(order.clone(), done)).await? {
             SendResult::Settled { preimage, fee } => (preimage, fee),
-            SendResult::Failed(words) => return Err(format!("it failed for certain, no money moved: {words}")),
+            SendResult::Failed(words) | SendResult::NotGiven(words) => {
+                return Err(format!("it failed for certain, no money moved: {words}"));
+            }
             SendResult::Unknown(words) => {
                 return Err(format!(
                     "nobody knows what became of the payment {}, look at the wallet itself: {words}",

@@ -127,6 +127,8 @@ pub struct SendOrder {
     pub amount: Msat,
     /// Most that it may cost on top.
     pub fee_max: Msat,
+    /// When the request or the invoice is over, unix seconds: an order that had to wait here is not given to anybody then.
+    pub until_s: u64,
 }
 
 /// What became of a payment.
@@ -141,6 +143,8 @@ pub enum SendResult {
     },
     /// It failed for certain: no part of it is under way and none will be. Words for the payer.
     Failed(String),
+    /// This attempt was not given to anybody and will not be. An earlier one may have been. Words for the payer.
+    NotGiven(String),
     /// Nobody knows. Words for the log.
     Unknown(String),
 }

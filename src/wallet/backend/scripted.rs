@@ -503,7 +503,8 @@ mod tests {
         let preimage = Preimage([seed; 32]);
         let bolt11 = backend.outside_invoice(Some(msat(1_000)), preimage, 60, NOW_S).unwrap();
         let target = SendTarget::Invoice { bolt11, has_amount: true };
-        SendOrder { attempt, hash: preimage.hash(), target, amount: msat(1_000), fee_max: msat(10) }
+        let hash = preimage.hash();
+        SendOrder { attempt, hash, target, amount: msat(1_000), fee_max: msat(10), until_s: NOW_S + 60 }
     }
 
     fn send(backend: &Scripted, order: &SendOrder) -> Receiver<SendResult> {

@@ -45,6 +45,12 @@ pub(super) struct After {
 }
 
 impl After {
+    fn append(&mut self, mut other: Self) {
+        self.replies.append(&mut other.replies);
+        self.effects.append(&mut other.effects);
+        self.entries.append(&mut other.entries);
+    }
+
     /// In the order in which it is to be done: who waits for "it is written", the back end, the answers.
     pub(super) fn acts(self) -> impl Iterator<Item = Act> {
         let replies = self.replies.into_iter().map(|(token, reply)| Act::Reply(token, reply));
@@ -52,13 +58,44 @@ impl After {
     }
 }
 
-/// Steps the core for each input and commits. After an error nothing of it may be done, and nothing may be written any more.
+/// A turn that could not be written to its end. Nothing may be written any more; what became of the part that failed is known only
+/// when the journal is read again.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(super) struct Unwritten {
+    /// What was on the disk before that: whoever waits for it may hear of it. Without orders to the back end, which a start gives.
+    pub(super) after: After,
+    /// Why.
+    #[source]
+    pub(super) error: WriteError,
+}
+
+/// Steps the core for each input and commits. Nothing of what could not be written may be done.
 pub(super) fn turn(
     state: &mut State,
     pages: &mut impl Pages,
     pen: Pen<'_>,
     inputs: impl IntoIterator<Item = Input>,
     now_ms: u64,
+) -> Result<After, Box<Unwritten>> {
+    let mut written = After::default();
+    match steps(state, pages, pen, inputs, now_ms, &mut written) {
+        Ok(last) => {
+            written.append(last);
+            Ok(written)
+        }
+        Err(error) => Err(Box::new(Unwritten { after: After { effects: Vec::new(), ..written }, error })),
+    }
+}
+
+/// What a commit on the way has made durable goes into `written`; the rest is returned, durable too.
+fn steps(
+    state: &mut State,
+    pages: &mut impl Pages,
+    pen: Pen<'_>,
+    inputs: impl IntoIterator<Item = Input>,
+    now_ms: u64,
+    written: &mut After,
 ) -> Result<After, WriteError> {
     let mut effects = Vec::new();
     let mut after = After::default();
@@ -83,6 +120,7 @@ pub(super) fn turn(
         }
         if pages.pending() >= BATCH_RECORDS_MAX {
             pages.commit()?;
+            written.append(std::mem::take(&mut after));
         }
     }
     #[cfg(test)]

@@ -68,7 +68,8 @@ pub enum PayReply {
     /// Refused without a trace on disk, because the refusal is about this moment (safe mode, too many in flight, waiting room
     /// full, connection unknown or revoked): the caller answers with this error. A repeat is judged anew.
     Refused(Refusal),
-    /// The journal could not be written; the process is about to end. `OK false "error: ..."`; nothing was sent.
+    /// The journal could not be written; the process is about to end. `OK false "error: ..."`. Nothing was sent by this process, but the
+    /// record may be on the disk after all, and then the next start goes on with it: the outcome is not known.
     Failed,
 }
 

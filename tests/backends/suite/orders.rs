@@ -40,6 +40,7 @@ pub fn order(invoice: &str, amount: Option<u64>) -> SendOrder {
         amount: decoded.amount.or(amount.map(msat)).unwrap(),
         target: SendTarget::Invoice { bolt11: decoded.bolt11, has_amount: decoded.amount.is_some() },
         fee_max: msat(FEE_MAX),
+        until_s: decoded.expires_at_s,
     }
 }
 
@@ -120,7 +121,7 @@ pub async fn settled(backend: &Arc<dyn Backend>, order: &SendOrder, told: Receiv
     let found = match answer(told).await {
         SendResult::Settled { preimage, fee } => return (preimage, fee),
         SendResult::Unknown(_) => looked_up(backend, order, |found| !matches!(found, LookupResult::Pending)).await,
-        SendResult::Failed(words) => panic!("failed: {words}"),
+        SendResult::Failed(words) | SendResult::NotGiven(words) => panic!("failed: {words}"),
     };
     match found {
         LookupResult::Settled { preimage, fee } => (preimage, fee),
@@ -131,7 +132,7 @@ pub async fn settled(backend: &Arc<dyn Backend>, order: &SendOrder, told: Receiv
 /// Words of a failure, by the answer itself or by look-ups.
 pub async fn failed(backend: &Arc<dyn Backend>, order: &SendOrder, told: Receiver<SendResult>) -> String {
     let found = match answer(told).await {
-        SendResult::Failed(words) => return words,
+        SendResult::Failed(words) | SendResult::NotGiven(words) => return words,
         SendResult::Unknown(_) => looked_up(backend, order, |found| !matches!(found, LookupResult::Pending)).await,
         SendResult::Settled { .. } => panic!("settled"),
     };

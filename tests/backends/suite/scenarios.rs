@@ -199,7 +199,8 @@ pub async fn keysend_with_records<W: World>(mut world: W) {
         TlvRecord { kind: 696_969_697, value: vec![0, 1, 2, 255] },
     ];
     let target = SendTarget::Keysend { payee: world.outside_node().await, preimage, records: records.clone() };
-    let order = SendOrder { attempt: 1, hash: preimage.hash(), target, amount: msat(9_000), fee_max: msat(FEE_MAX) };
+    let (hash, fee_max) = (preimage.hash(), msat(FEE_MAX));
+    let order = SendOrder { attempt: 1, hash, target, amount: msat(9_000), fee_max, until_s: u64::MAX };
     let told = send(&backend, &order);
     assert_eq!(settled(&backend, &order, told).await.0, preimage);
     let (amount, received) = world.received(order.hash).await;

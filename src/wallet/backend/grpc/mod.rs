@@ -27,6 +27,7 @@ use super::{
     Answer, Backend, BackendError, Capabilities, Info, LookupOrder, LookupResult, MadeInvoice, NewHoldInvoice, NewInvoice,
     NodeBalance, OutgoingReport, Report, SendOrder, SendResult, SignedMessage,
 };
+use crate::base::clock::Clock;
 use crate::base::hex32::PaymentHash;
 use crate::pb::wallet_backend as pb;
 use crate::wallet::terms::Preimage;
@@ -46,7 +47,7 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// How long any call but a payment may take. A wallet that does not answer for so long is taken as gone.
     pub call_timeout: Duration,
-    /// How long the outcome of a payment is waited for before it is looked up.
+    /// How long the outcome of a payment is waited for before it is looked up; and before that, for a place among `payments_max`.
     pub payment_timeout: Duration,
     /// Most payments that the wallet is given at once. Those beyond wait for one of them to be answered.
     pub payments_max: usize,
@@ -106,6 +107,7 @@ pub struct Grpc {
     runtime: Handle,
     payments: Arc<Semaphore>,
     calls: Arc<Semaphore>,
+    clock: Clock,
 }
 
 impl Grpc {
@@ -136,7 +138,7 @@ impl Grpc {
         let link = Link::new(config, memory, peer, first);
         let runtime = Handle::current();
         runtime.spawn(Arc::clone(&link).run());
-        Ok(Self { link, can, runtime, payments, calls: Arc::new(Semaphore::new(CALLS_MAX)) })
+        Ok(Self { link, can, runtime, payments, calls: Arc::new(Semaphore::new(CALLS_MAX)), clock: Clock::system() })
     }
 
     /// One call that moves no money by itself: bounded in number and in time, its answer handed on.
@@ -192,15 +194,26 @@ impl Backend for Grpc {
     fn send(&self, order: SendOrder, done: Answer<SendResult>) {
         let mut client = match self.link.client() {
             Ok(client) => client,
-            Err(why) => return done(SendResult::Unknown(why)),
+            Err(why) => return done(SendResult::NotGiven(why)),
         };
-        let (hash, attempt) = (order.hash, order.attempt);
+        let (hash, attempt, until_s) = (order.hash, order.attempt, order.until_s);
         let Some(ticket) = self.link.waiting.enter(hash, attempt, done) else { return };
-        let (link, payments) = (Arc::clone(&self.link), Arc::clone(&self.payments));
+        let (link, payments, clock) = (Arc::clone(&self.link), Arc::clone(&self.payments), self.clock.clone());
         self.runtime.spawn(async move {
             let limit = link.config.payment_timeout;
+            // Its own time, which is not that of the payment: nothing has happened yet.
+            let Ok(turn) = timeout(limit, payments.acquire()).await else {
+                let words = format!("the wallet was busy for {} s with others; the payment was not given to it", limit.as_secs());
+                return link.waiting.tell(&hash, ticket, SendResult::NotGiven(words));
+            };
+            if clock.now_s() >= until_s {
+                let words = "the request or its invoice ran out before the wallet had time for it; it was not given to it".to_owned();
+                return link.waiting.tell(&hash, ticket, SendResult::NotGiven(words));
+            }
+            if !link.waiting.give(&hash, ticket) {
+                return;
+            }
             let told = timeout(limit, async {
-                let turn = payments.acquire().await;
                 let result = match client.send(convert::send_request(order)).await {
                     Ok(reply) => convert::send_result(reply.into_inner(), attempt),
                     Err(status) => Some(SendResult::Unknown(format!("the wallet says: {}", words(&status)))),

@@ -15,7 +15,20 @@ struct Order {
     attempt: u64,
     /// Tells this order from a later one of the same payment.
     ticket: u64,
+    /// Whether the wallet may have it.
+    is_given: bool,
     done: Answer<SendResult>,
+}
+
+impl Order {
+    /// Nothing more will be heard of it.
+    fn end(self, why: &str) {
+        (self.done)(if self.is_given {
+            SendResult::Unknown(why.to_owned())
+        } else {
+            SendResult::NotGiven(format!("the payment was not given to the wallet: {why}"))
+        });
+    }
 }
 
 #[derive(Default)]
@@ -34,17 +47,24 @@ impl Waiting {
         let mut table = self.0.lock();
         if table.orders.len() >= WAITING_MAX {
             drop(table);
-            done(SendResult::Unknown("too many payments wait for the wallet; this one was not given to it".to_owned()));
+            done(SendResult::NotGiven("too many payments wait for the wallet; this one was not given to it".to_owned()));
             return None;
         }
         table.next_ticket += 1;
         let ticket = table.next_ticket;
-        let earlier = table.orders.insert(hash, Order { attempt, ticket, done });
+        let earlier = table.orders.insert(hash, Order { attempt, ticket, is_given: false, done });
         drop(table);
         if let Some(earlier) = earlier {
-            (earlier.done)(SendResult::Unknown("the payment was ordered again".to_owned()));
+            earlier.end("the payment was ordered again");
         }
         Some(ticket)
+    }
+
+    /// From now on the wallet may have it. `false`: its result was told already, so it must not be given to the wallet.
+    pub(super) fn give(&self, hash: &PaymentHash, ticket: u64) -> bool {
+        let mut table = self.0.lock();
+        let order = table.orders.get_mut(hash).filter(|order| order.ticket == ticket);
+        order.map(|order| order.is_given = true).is_some()
     }
 
     /// Tells one payment, unless that was done already.
@@ -70,11 +90,11 @@ impl Waiting {
         }
     }
 
-    /// Nothing more will come: nobody knows what became of any of them.
+    /// Nothing more will come: nobody knows what became of those that the wallet may have.
     pub(super) fn give_up(&self, why: &str) {
         let orders = std::mem::take(&mut self.0.lock().orders);
         for order in orders.into_values() {
-            (order.done)(SendResult::Unknown(why.to_owned()));
+            order.end(why);
         }
     }
 }
@@ -110,11 +130,26 @@ mod tests {
         waiting.tell(&one, first, SendResult::Unknown("late".to_owned()));
 
         let old = waiting.enter(two, 6, listen("two")).unwrap();
-        waiting.enter(two, 6, listen("two again")).unwrap();
+        assert!(waiting.give(&two, old));
+        let new = waiting.enter(two, 6, listen("two again")).unwrap();
+        assert!(!waiting.give(&two, old) && waiting.give(&two, new), "one that was told is not given any more");
         waiting.tell(&two, old, SendResult::Failed("of the earlier call".to_owned()));
         waiting.give_up("gone");
         let said: Vec<(&str, bool)> =
             told.lock().iter().map(|(name, result)| (*name, matches!(result, SendResult::Unknown(_)))).collect();
         assert_eq!(said, [("one", false), ("two", true), ("two again", true)]);
+    }
+
+    #[test]
+    fn what_the_wallet_was_never_given_is_told_so_and_not_given_afterwards() {
+        let waiting = Waiting::default();
+        let told = Arc::new(Mutex::new(None));
+        let keep = Arc::clone(&told);
+        let hash = Hex32([1; 32]);
+        let ticket = waiting.enter(hash, 5, Box::new(move |result| *keep.lock() = Some(result))).unwrap();
+        waiting.give_up("the connection was lost");
+        let words = "the payment was not given to the wallet: the connection was lost".to_owned();
+        assert_eq!(*told.lock(), Some(SendResult::NotGiven(words)));
+        assert!(!waiting.give(&hash, ticket));
     }
 }

@@ -92,7 +92,8 @@ fn an_error_is_a_failure_only_where_the_payment_was_never_begun() {
 }
 
 fn order(target: SendTarget) -> SendOrder {
-    SendOrder { attempt: 1, hash: Preimage([7; 32]).hash(), target, amount: msat(21_000), fee_max: msat(0) }
+    let hash = Preimage([7; 32]).hash();
+    SendOrder { attempt: 1, hash, target, amount: msat(21_000), fee_max: msat(0), until_s: u64::MAX }
 }
 
 #[test]

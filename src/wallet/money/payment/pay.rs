@@ -186,5 +186,7 @@ fn pay_outside(state: &mut State, intent: Box<Intent>, now_ms: u64, out: &mut Ve
 
 /// The order for the back end: always what the intent says, however often it is driven.
 pub(super) fn send_order(intent: &Intent, attempt: u64) -> SendOrder {
-    SendOrder { attempt, hash: intent.hash, target: intent.target.clone(), amount: intent.amount, fee_max: intent.fee_max }
+    let until_s = intent.request_expires_at_s.unwrap_or(u64::MAX).min(intent.invoice_expires_at_s);
+    let (hash, target) = (intent.hash, intent.target.clone());
+    SendOrder { attempt, hash, target, amount: intent.amount, fee_max: intent.fee_max, until_s }
 }

@@ -41,10 +41,23 @@ pub(super) fn sent(
     match result {
         SendResult::Settled { preimage, fee } => settled(state, rows, hash, preimage, fee, now_ms, out),
         SendResult::Failed(reason) => failed(state, hash, attempt, reason, now_ms, out),
+        SendResult::NotGiven(reason) => not_given(state, hash, attempt, reason, now_ms, out),
         #[cfg(test)]
         SendResult::Unknown(reason) if state.has(Bug::TimeOutIsFailed) => failed(state, hash, attempt, reason, now_ms, out),
         SendResult::Unknown(_) => ask_again(state, hash, attempt, now_ms),
     }
+}
+
+/// An attempt that reached nobody. The first one failed for certain; one that drives a payment again leaves open what became of those
+/// before, so it is asked about, and may be driven again, as after a start.
+fn not_given(state: &mut State, hash: &PaymentHash, attempt: u64, reason: String, now_ms: u64, out: &mut Vec<Effect>) {
+    if state.open.get(hash).is_some_and(|open| open.seq == attempt) {
+        return failed(state, hash, attempt, reason, now_ms, out);
+    }
+    if let Some(watch) = watch(state, hash, attempt) {
+        watch.recovered = true;
+    }
+    ask_again(state, hash, attempt, now_ms);
 }
 
 /// A question that was answered.

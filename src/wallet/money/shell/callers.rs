@@ -21,11 +21,11 @@ impl Caller {
     pub(super) fn fail(self) {
         match self {
             Self::Pay(on) => on(PayReply::Failed),
-            Self::Invoice(on) => on(Err(Refusal::new(ErrorCode::Internal, "the wallet's journal could not be written"))),
+            Self::Invoice(on) => on(Err(not_known())),
             Self::Account(on) => on(Err(OwnerError::Failed)),
             Self::Owner(on) => on(Err(OwnerError::Failed)),
             Self::Reconcile(on) => on(Err(OwnerError::Failed)),
-            Self::Hold(on) => on(Err(Refusal::new(ErrorCode::Internal, "the wallet's journal could not be written"))),
+            Self::Hold(on) => on(Err(not_known())),
             Self::Report(ack) => drop(ack),
         }
     }
@@ -51,4 +51,9 @@ impl Caller {
             (caller, _) => caller.fail(),
         }
     }
+}
+
+fn not_known() -> Refusal {
+    let words = "the wallet's journal could not be written: whether this was done is known when the wallet is back; look the invoice up";
+    Refusal::new(ErrorCode::Internal, words)
 }

@@ -1,4 +1,4 @@
-//! What is done after the commit of a turn, and what when it fails: then nothing of the turn is done.
+//! What is done after the commit of a turn, and what when it fails: then nothing of what was to be written is done.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,8 @@ use crate::wallet::backend::bolt11::Decoded;
 use crate::wallet::backend::{BackendError, Network};
 
 impl Worker {
-    /// Nothing was sent and nothing will be; the sync is not tried again.
+    /// Nothing of it was done, and the sync is not tried again. What was to be written may stand on the disk all the same, and then the
+    /// next start goes on with it: so nobody is told that it will not be done.
     pub(super) fn fail(&mut self, words: &str) -> bool {
         self.shared.is_shut.store(true, Ordering::Release);
         tracing::error!(error = words, "the wallet's journal could not be written");

@@ -1,5 +1,6 @@
 //! The money thread. One turn: take all that waits, step the core for each, commit all records once, then answer, send and
-//! publish. If the commit fails nothing of the turn happens, everybody hears of it, and the process ends.
+//! publish. If the commit fails nothing of what it was to write is done, everybody hears that its outcome is not known, and the process
+//! ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -310,7 +311,11 @@ impl Worker {
         let inputs = clock.chain(inputs).chain(is_tick.then_some(Input::Tick));
         let after = match turn(&mut self.state, &mut self.journal, &pen, inputs, now_ms) {
             Ok(after) => after,
-            Err(error) => return self.fail(&error.to_string()),
+            Err(unwritten) => {
+                let words = unwritten.to_string();
+                self.perform(unwritten.after);
+                return self.fail(&words);
+            }
         };
         self.shared.view.update(&mut self.state);
         if is_tick {

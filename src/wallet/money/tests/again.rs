@@ -125,6 +125,32 @@ fn a_new_attempt_is_written_before_it_is_sent_and_not_begun_in_safe_mode() {
     assert_eq!(order(&answer(&mut core, first, 31, LookupResult::NotFound)), None);
 }
 
+/// The first attempt reached nobody: nothing is under way. One that drives a payment again reached nobody either, but what became of
+/// those before is not known by that: it is asked about, and sent once more.
+#[test]
+fn an_attempt_that_reached_nobody_ends_a_payment_only_if_it_was_the_first() {
+    let not_given = || SendResult::NotGiven("the wallet was busy".to_owned());
+    let mut core = Core::with(&[(RICH, None)]);
+    core.pay(request(0, 1), foreign(1, Some(5_000)), None);
+    let attempt = core.attempt(&hash());
+    core.step(Input::Sent { hash: hash(), attempt, result: not_given() });
+    assert!(core.answer(&request(0, 1)).unwrap().contains("PAYMENT_FAILED"));
+    assert_eq!(core.spendable(1), RICH);
+
+    let (mut core, first) = recovered();
+    answer(&mut core, first, 0, LookupResult::NotFound);
+    core.now_ms += 31_000;
+    let second = order(&answer(&mut core, first, 31, LookupResult::NotFound)).unwrap();
+    core.step(Input::Sent { hash: hash(), attempt: second.attempt, result: not_given() });
+    assert!(is_open(&core));
+    assert_eq!(order(&answer(&mut core, second.attempt, 40, LookupResult::NotFound)), None);
+    let third = order(&answer(&mut core, second.attempt, 71, LookupResult::NotFound)).unwrap();
+    assert!(third.attempt > second.attempt);
+    let result = SendResult::Settled { preimage: proof(1), fee: msat(0) };
+    core.step(Input::Sent { hash: hash(), attempt: third.attempt, result });
+    assert_eq!(core.spendable(1), RICH - 5_000);
+}
+
 /// A payment without an invoice, allowed while the clock was wrong by so much.
 fn keysend(ahead_ms: i64) -> (Core, u64) {
     let mut core = Core::with(&[(RICH, None)]);

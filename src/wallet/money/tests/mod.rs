@@ -13,3 +13,4 @@ mod room;
 mod sim;
 mod standing;
 mod support;
+mod turns;

@@ -15,6 +15,7 @@ use super::methods::pay_invoice::Paid;
 use super::money::types::{AnswerSigner, Held, Outcome, Settled};
 use super::notify::News;
 use super::outbox::{self, Outbox};
+use super::refused::Refused;
 use super::stats::Stats;
 use super::terms::{self, Refusal, RequestKey, RequestRef, Scheme};
 use super::wire::method::Method;
@@ -65,6 +66,7 @@ pub struct Answers {
     audit: Arc<Audit>,
     news: News,
     asked: Asked,
+    refused: Refused,
 }
 
 impl Answers {
@@ -84,7 +86,8 @@ impl Answers {
         let audit = Arc::new(audit);
         let outbox = Outbox::new(config).telling(Arc::clone(&audit));
         let (table, stats, news, asked) = (Table::default(), Stats::default(), News::default(), Asked::default());
-        Arc::new(Self { seed, table, outbox, publisher, clock, stats, audit, news, asked })
+        let refused = Refused::default();
+        Arc::new(Self { seed, table, outbox, publisher, clock, stats, audit, news, asked, refused })
     }
 
     /// The log of what was asked.
@@ -120,6 +123,11 @@ impl Answers {
     /// What the requests under way are about.
     pub(super) fn asked(&self) -> &Asked {
         &self.asked
+    }
+
+    /// Payments that were refused before the start.
+    pub(super) fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     /// Where events go.

@@ -217,6 +217,9 @@ impl Wallet {
     /// One payment. Its answer comes from the money room; `known` is what a pending one can be told of.
     fn pay(&self, job: Job, method: terms::Method, errand: Errand, known: Option<pay::Known>) {
         let request = job.traced(method, 0, None);
+        if let Some(refusal) = self.refused_before(&request.key) {
+            return job.owed().refuse(&refusal);
+        }
         let deadline_s = job.deadline_s;
         let owed = job.owed();
         let on = move |reply| match reply {
@@ -233,6 +236,12 @@ impl Wallet {
             PayReply::Failed => owed.ticket.reply(unwritten()),
         };
         self.order(request, errand, deadline_s, Box::new(on));
+    }
+
+    /// What a request was told before the start that left no record. What is in the journal stands before it.
+    fn refused_before(&self, key: &RequestKey) -> Option<Refusal> {
+        let refusal = self.answers().refused().of(&key.event)?;
+        matches!(self.money().stored_answer(key), Ok(None)).then_some(refusal)
     }
 
     fn order(&self, request: RequestRef, errand: Errand, deadline_s: u64, on: On<PayReply>) {
@@ -253,7 +262,7 @@ impl Wallet {
                 answers.publish_kept(&event, now_ms);
                 continue;
             }
-            let errand = match errand {
+            let errand = match self.refused_before(&request.key).map_or(errand, Err) {
                 Ok(errand) => {
                     answers.asked().note(request.key, Sum::of_target(&errand.target));
                     errand

@@ -239,7 +239,7 @@ impl Wallet {
         let Begun { method, name, scheme, call } = begun;
         let (deadline_s, now_s) = (self.deadline_s(draft), self.answers().clock().now_s());
         // A payment that was answered long ago is only known to the money room, which also knows what is too late.
-        if now_s >= deadline_s && !is_payment(method) {
+        if now_s >= deadline_s && !method.is_payment() {
             self.answers().stats().refused();
             return ticket.reply(Verdict::Refused(Reason::invalid("expired")));
         }
@@ -252,10 +252,10 @@ impl Wallet {
     /// Whether a payment request, refused now, was taken up before: then what was answered stands for ever, whatever became of the
     /// connection since.
     fn answered_before(&self, event: EventId, method: Method) -> bool {
-        if !is_payment(method) {
+        if !method.is_payment() {
             return false;
         }
-        let items = if is_several(method) { MULTI_ITEMS_MAX } else { 1 };
+        let items = if method.is_several() { MULTI_ITEMS_MAX } else { 1 };
         let mut is_known = false;
         for item in (0..=u16::MAX).take(items) {
             let key = RequestKey { event, item };
@@ -294,15 +294,6 @@ struct Begun {
     name: String,
     scheme: Scheme,
     call: Call,
-}
-
-/// Whether a method moves this account's money away: such requests are remembered for ever.
-const fn is_payment(method: Method) -> bool {
-    matches!(method, Method::PayInvoice | Method::PayKeysend | Method::Pay) || is_several(method)
-}
-
-const fn is_several(method: Method) -> bool {
-    matches!(method, Method::MultiPayInvoice | Method::MultiPayKeysend)
 }
 
 /// Whether an answer is that to one item of several.

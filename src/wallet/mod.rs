@@ -18,6 +18,7 @@ mod notify;
 pub mod outbox;
 pub mod owner;
 pub mod pairing;
+mod refused;
 pub mod service;
 pub mod stats;
 pub mod terms;

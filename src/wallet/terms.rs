@@ -170,6 +170,29 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    const ALL: [Self; 15] = [
+        Self::RateLimited,
+        Self::NotImplemented,
+        Self::InsufficientBalance,
+        Self::QuotaExceeded,
+        Self::Restricted,
+        Self::Unauthorized,
+        Self::Internal,
+        Self::Other,
+        Self::UnsupportedEncryption,
+        Self::PaymentFailed,
+        Self::NotFound,
+        Self::BadRequest,
+        Self::UnsupportedPaymentInstruction,
+        Self::UnsupportedNetwork,
+        Self::FeeLimitExceeded,
+    ];
+
+    /// The code of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     /// The code on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

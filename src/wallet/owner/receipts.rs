@@ -32,14 +32,16 @@ impl Wallet {
         }
     }
 
-    /// Notes the connections that are there, when they were last seen and what they were told.
+    /// Notes the connections that are there, when they were last seen, what they were told and which payments they were refused.
     pub(in crate::wallet) fn read_log(&self) {
+        let (freshness_s, now_s) = (self.config().freshness_s, self.answers().clock().now_s());
         for hosted in self.answers().table().all() {
             self.answers().audit().add(hosted.id, hosted.keys.wallet);
             let past = self.answers().audit().past(&hosted.keys.wallet);
             if let Some(at_ms) = past.seen_at_ms {
                 hosted.seen(at_ms / 1_000);
             }
+            self.answers().refused().remember(past.refused, freshness_s, now_s);
             self.answers().outbox().reached(past.told, self.answers().clock().now_ms());
         }
     }

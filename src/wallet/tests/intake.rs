@@ -8,8 +8,9 @@ use serde_json::json;
 use super::{App, House, NOW_S, refusal, slow};
 use crate::protocol::event::{Draft, Event};
 use crate::protocol::reason::Verdict;
+use crate::wallet::answers::Addressee;
 use crate::wallet::owner::NewConnection;
-use crate::wallet::terms::Scheme;
+use crate::wallet::terms::{ErrorCode, Refusal, RequestKey, Scheme};
 use crate::wallet::wire::sign::{Nonce, Unsigned, sign};
 use crate::wallet::{Claim, Config};
 
@@ -282,4 +283,34 @@ fn answers_are_counted() {
     let counts: Vec<_> =
         house.wallet.answers().stats().requests().iter().map(|line| (line.method, line.result, line.count)).collect();
     assert_eq!(counts, [("pay_invoice", "ok", 1), ("make_invoice", "ok", 1), ("unknown", "NOT_IMPLEMENTED", 1)]);
+}
+
+/// A payment that was refused for its moment leaves no record. After a restart within its time the same request is told the same, and a
+/// new one is paid.
+#[test]
+fn a_payment_that_was_refused_is_not_paid_after_a_restart() {
+    let house = House::new();
+    let (alice, bob) = (house.funded("alice", 100_000), house.app("bob"));
+    let pay = |params: serde_json::Value| json!({ "method": "pay_invoice", "params": params }).to_string();
+    let text = pay(json!({ "invoice": house.invoice(&bob, 1_000) }));
+    let refused = alice.request(Scheme::Nip44, &text, NOW_S, &[]);
+    let keys = &house.wallet.answers().table().get(&alice.wallet).unwrap().keys;
+    let request = RequestKey { event: refused.id(), item: 0 };
+    let to = Addressee { keys, scheme: Scheme::Nip44, request, created_at_s: NOW_S, item_tag: None };
+    let too_fast = Refusal::new(ErrorCode::RateLimited, "this connection asks too fast");
+    house.wallet.answers().refuse(&to, "pay_invoice", "pay_invoice", &too_fast);
+    let house = house.restarted();
+    house.forward_s(60);
+    let (code, words) = error(&house, &alice, &refused);
+    assert_eq!(code, "RATE_LIMITED");
+    assert!(words.contains("nothing was paid"), "{words}");
+    assert_eq!(house.balance(&bob), 0);
+    let again = alice.request(Scheme::Nip44, &text, NOW_S + 60, &[]);
+    house.hand_in(&again);
+    assert!(alice.read(&house.ear.answer(&again.id())).1["error"].is_null());
+    assert_eq!(house.balance(&bob), 1_000);
+    // What is in the journal stands before what the log says.
+    let house = house.restarted();
+    house.hand_in(&again);
+    assert!(alice.read(&house.ear.answer(&again.id())).1["error"].is_null());
 }

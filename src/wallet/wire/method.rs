@@ -104,6 +104,16 @@ impl Method {
         }
     }
 
+    /// Whether it moves this account's money away: such requests are remembered.
+    pub const fn is_payment(self) -> bool {
+        matches!(self, Self::PayInvoice | Self::PayKeysend | Self::Pay) || self.is_several()
+    }
+
+    /// Whether it has several items, each with an answer of its own.
+    pub const fn is_several(self) -> bool {
+        matches!(self, Self::MultiPayInvoice | Self::MultiPayKeysend)
+    }
+
     /// Whether released clients with a closed list of methods know it: such a client (the `nwc` crate up to 0.44, of which only
     /// the last has hold invoices) cannot decode a `get_info` whose list names any other.
     pub const fn is_known_to_old_clients(self) -> bool {

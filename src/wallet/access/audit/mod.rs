@@ -2,7 +2,8 @@
 //! "when was I last seen", which must survive a restart.
 //!
 //! It is a convenience, not the journal: notes are kept in memory for some seconds and then appended to a file for each connection
-//! in `data/audit/`, without a sync; a crash loses the last moments. Money is in the journal. Nothing is written here that a
+//! in `data/audit/`, without a sync; a crash loses the last moments. Money is in the journal; only refusals that leave no record there
+//! are known from here after a start. Nothing is written here that a
 //! client wrote (only closed lists of words, numbers and ids), and never a preimage. Every connection has its own bounds, so that
 //! one app cannot push out another's history.
 
@@ -21,7 +22,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::base::amount::Msat;
 use crate::base::hex32::{EventId, PublicKey};
-use crate::wallet::terms::ConnectionId;
+use crate::wallet::terms::{ConnectionId, ErrorCode};
+use crate::wallet::wire::method::Method;
 
 /// Most notes of one connection that wait for the disk; the oldest go first and are counted.
 const WAITING_MAX: usize = 512;
@@ -91,6 +93,27 @@ pub struct Past {
     pub seen_at_ms: Option<u64>,
     /// Notifications that reached it, and when (unix milliseconds), as far as the files go back.
     pub told: Vec<(EventId, u64)>,
+    /// Payments that it was refused, as far as the files go back.
+    pub refused: Vec<RefusedPayment>,
+}
+
+/// A payment that was refused, or one item of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedPayment {
+    /// Names the request.
+    pub request: EventId,
+    /// `created_at` of the request by its client's clock, unix seconds.
+    pub asked_at_s: u64,
+    /// What it was told.
+    pub code: ErrorCode,
+}
+
+impl RefusedPayment {
+    fn of(entry: &Entry) -> Option<Self> {
+        let is_payment = Method::parse(&entry.method).is_some_and(Method::is_payment);
+        let code = ErrorCode::parse(&entry.result).filter(|_| is_payment)?;
+        Some(Self { request: entry.request, asked_at_s: entry.asked_at_s, code })
+    }
 }
 
 /// The log of all connections.
@@ -180,7 +203,10 @@ impl Audit {
         let mut past = Past::default();
         for note in self.notes(wallet).unwrap_or_default() {
             match note {
-                line::Read::Answered(entry) => past.seen_at_ms = Some(entry.answered_at_ms),
+                line::Read::Answered(entry) => {
+                    past.seen_at_ms = Some(entry.answered_at_ms);
+                    past.refused.extend(RefusedPayment::of(&entry));
+                }
                 line::Read::Told { notification, at_ms } => past.told.push((notification, at_ms)),
                 line::Read::Delivered { .. } | line::Read::LeftOut { .. } => {}
             }
@@ -292,7 +318,9 @@ mod tests {
         assert_eq!(audit.history(&wallet, 10).unwrap(), before);
         let after = opened(&directory, wallet);
         assert_eq!(after.history(&wallet, 10).unwrap(), before);
-        assert_eq!(after.past(&wallet), Past { seen_at_ms: Some(100_002), told: Vec::new() });
+        let code = ErrorCode::QuotaExceeded;
+        let refused = vec![RefusedPayment { request: EventId::from([2; 32]), asked_at_s: 100, code }];
+        assert_eq!(after.past(&wallet), Past { seen_at_ms: Some(100_002), told: Vec::new(), refused });
         after.told(&wallet, EventId::from([9; 32]), 150_000);
         after.flush().unwrap();
         let again = opened(&directory, wallet);

@@ -45,6 +45,9 @@ const RECENT_SHOWN: usize = 5;
 const LOG_DEFAULT: usize = 100;
 /// Transactions of an export that wait for whoever reads it.
 const EXPORT_AHEAD: usize = 64;
+/// Beginning of the name of a directory in which a socket is born, and the socket's name there.
+const NURSERY: &str = ".admin-";
+const NEWBORN: &str = "s";
 /// Payments shown where no number is asked for.
 const PAYMENTS_DEFAULT: u32 = 100;
 
@@ -89,8 +92,9 @@ impl AdminSocket {
         let failed = |cause| AdminError::Bind { path: path.to_owned(), cause };
         let parent = path.parent().unwrap_or(Path::new("."));
         // Between bind and chmod everybody could connect; so it is born in a directory that only we can enter.
-        let nursery = parent.join(format!(".admin-{}", std::process::id()));
-        let newborn = nursery.join("s");
+        let nursery = parent.join(format!("{NURSERY}{}", std::process::id()));
+        let newborn = nursery.join(NEWBORN);
+        clear_all(parent);
         let opened = (|| {
             DirBuilder::new().mode(0o700).create(&nursery)?;
             let listener = UnixListener::bind(&newborn)?;
@@ -98,9 +102,8 @@ impl AdminSocket {
             std::fs::rename(&newborn, path)?;
             Ok(listener)
         })();
-        // Empty after the rename; what a failure left in it goes first. Neither matters to the outcome.
-        let _ = std::fs::remove_file(&newborn);
-        let _ = std::fs::remove_dir(&nursery);
+        // Empty after the rename, or with what a failure left in it.
+        clear(&nursery);
         opened.map(|listener| Self { listener, path: path.to_owned() }).map_err(failed)
     }
 
@@ -115,6 +118,19 @@ impl AdminSocket {
         let _ = std::fs::remove_file(&self.path);
         Ok(served?)
     }
+}
+
+/// What lives that crashed have left of their sockets, one of them perhaps with the same number.
+fn clear_all(parent: &Path) {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(NURSERY)));
+    left.for_each(|entry| clear(&entry.path()));
+}
+
+/// Takes the directory of a socket away, if there is nothing in it but the socket. A failure is found by whoever makes it anew.
+fn clear(nursery: &Path) {
+    let _ = std::fs::remove_file(nursery.join(NEWBORN));
+    let _ = std::fs::remove_dir(nursery);
 }
 
 impl AdminService {
@@ -209,7 +225,7 @@ impl Admin for AdminService {
         let page = match self.aside(move |wallet| wallet.payments(account.as_deref(), &query)).await? {
             Ok(page) => page,
             Err(error @ PaymentsError::NoAccount(_)) => return Err(Status::not_found(error.to_string())),
-            Err(error @ PaymentsError::TooFarBack) => return Err(Status::out_of_range(error.to_string())),
+            Err(error @ (PaymentsError::TooFarBack | PaymentsError::Blind)) => return Err(Status::out_of_range(error.to_string())),
             Err(error @ PaymentsError::Read(_)) => return Err(Status::internal(error.to_string())),
         };
         let names = Names::of(&self.wallet);

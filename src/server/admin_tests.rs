@@ -188,3 +188,18 @@ fn stats_are_filled_from_both_sides() {
     assert_eq!((wallet.requests[0].method.as_str(), wallet.requests[0].count, wallet.answers_kept), ("get_balance", 1, 1));
     assert_eq!((wallet.safe_mode.as_str(), wallet.alarms), ("", 0));
 }
+
+#[tokio::test]
+async fn a_socket_is_opened_beside_what_a_crash_has_left_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join(format!("{NURSERY}{}", std::process::id()));
+    let (of_another, no_socket) = (dir.path().join(format!("{NURSERY}1")), dir.path().join(format!("{NURSERY}2")));
+    for (nursery, file) in [(&left, NEWBORN), (&of_another, NEWBORN), (&no_socket, "notes")] {
+        std::fs::create_dir(nursery).unwrap();
+        std::fs::write(nursery.join(file), "").unwrap();
+    }
+    let path = dir.path().join("admin.sock");
+    AdminSocket::bind(&path).unwrap();
+    assert!(path.exists() && !left.exists() && !of_another.exists());
+    assert!(no_socket.join("notes").exists(), "what is not ours stays");
+}

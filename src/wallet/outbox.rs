@@ -5,7 +5,7 @@
 //! minutes after it first reached somebody, or for a day. The answers to payments are also in the journal for ever and come
 //! back from there when their request is repeated; this is the memory for everything in between, bounded in bytes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -65,6 +65,8 @@ struct Inner {
     kept: HashMap<EventId, Kept, RandomState>,
     by_request: HashMap<EventId, SmallVec<[EventId; 1]>, RandomState>,
     by_wallet: HashMap<PublicKey, Shelf, RandomState>,
+    /// The same by their bytes.
+    by_bytes: BTreeSet<(usize, PublicKey)>,
     by_client: HashMap<PublicKey, SmallVec<[PublicKey; 1]>, RandomState>,
     /// Requests that are being worked on.
     pending: HashSet<EventId, RandomState>,
@@ -309,7 +311,9 @@ impl Inner {
         let kept = Kept { event, request, client, delivered: false, until_ms, published_ms: now_ms };
         self.bytes += kept.bytes();
         let shelf = self.by_wallet.entry(wallet).or_default();
+        self.by_bytes.remove(&(shelf.bytes, wallet));
         shelf.bytes += kept.bytes();
+        self.by_bytes.insert((shelf.bytes, wallet));
         shelf.answers.push_back(answer);
         if let Some(client) = client {
             let wallets = self.by_client.entry(client).or_default();
@@ -365,16 +369,29 @@ impl Inner {
             }
         }
         while self.bytes > config.bytes_max {
-            let Some((_, oldest)) = self.delivered.front().or_else(|| self.undelivered.front()).copied() else { break };
-            if Some(oldest) == newest {
-                break;
-            }
-            if self.delivered.pop_front().is_none() {
-                self.undelivered.pop_front();
-            }
-            self.remove(&oldest);
+            let Some(answer) = self.least_missed(newest) else { break };
+            self.remove(&answer);
         }
         self.shorten_queues();
+    }
+
+    /// What goes where all together are too many: the oldest of the wallet that has the most, so that nobody's answers go for those of
+    /// another that keeps more; among equals one that was delivered.
+    fn least_missed(&mut self, newest: Option<EventId>) -> Option<EventId> {
+        while let Some((_, answer)) = self.delivered.front().copied()
+            && !self.kept.get(&answer).is_some_and(|kept| kept.delivered)
+        {
+            self.delivered.pop_front();
+        }
+        let largest = self.by_bytes.last()?.0;
+        let delivered = self.delivered.front().map(|(_, answer)| *answer).filter(|answer| Some(*answer) != newest);
+        let wallet = |answer: &EventId| self.kept.get(answer).map(|kept| kept.event.pubkey());
+        let is_of_the_largest = |answer: &EventId| wallet(answer).is_some_and(|wallet| self.by_bytes.contains(&(largest, wallet)));
+        if let Some(answer) = delivered.filter(is_of_the_largest) {
+            return Some(answer);
+        }
+        let mut shelves = self.by_bytes.iter().rev().filter_map(|(_, wallet)| self.by_wallet.get(wallet));
+        shelves.find_map(|shelf| shelf.answers.front().copied().filter(|answer| Some(*answer) != newest))
     }
 
     /// Answers that went early leave their place in a queue behind; this keeps such places fewer than the answers themselves.
@@ -401,7 +418,11 @@ impl Inner {
         }
         let wallet = kept.event.pubkey();
         let Some(shelf) = self.by_wallet.get_mut(&wallet) else { return };
+        self.by_bytes.remove(&(shelf.bytes, wallet));
         shelf.bytes -= kept.bytes();
+        if shelf.answers.len() > 1 {
+            self.by_bytes.insert((shelf.bytes, wallet));
+        }
         // Answers leave nearly in the order in which they came, so this looks at few.
         if let Some(at) = shelf.answers.iter().position(|other| other == answer) {
             shelf.answers.remove(at);

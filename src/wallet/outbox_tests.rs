@@ -125,6 +125,7 @@ fn delivered_answers_stay_ten_minutes_and_others_a_day() {
     assert_eq!(outbox.size(), (0, 0));
     let inner = outbox.inner.lock();
     assert!(inner.by_wallet.is_empty() && inner.by_client.is_empty() && inner.by_request.is_empty());
+    assert!(inner.by_bytes.is_empty());
     assert!(inner.delivered.is_empty() && inner.undelivered.is_empty());
 }
 
@@ -190,6 +191,31 @@ fn the_bytes_of_all_wallets_are_bounded_and_delivered_answers_go_first() {
     assert!([21, 22, 24, 50].iter().all(|request| outbox.knows(&id(*request))));
     let bytes: usize = outbox.inner.lock().kept.values().map(Kept::bytes).sum();
     assert_eq!(outbox.size(), (4, bytes));
+}
+
+/// Many apps that together fill the memory, one of them with most of it: what the others have not heard yet stays.
+#[test]
+fn where_all_are_too_many_the_wallet_that_keeps_most_loses_first() {
+    let one = answer(1, 11, 21, NOW_S).bytes().len() + OVERHEAD_BYTES;
+    let outbox = Outbox::new(Config { bytes_max: 10 * one + 80, wallet_bytes_max: 8 * one, ..Config::default() });
+    let waits = answer(2, 12, 100, NOW_S);
+    outbox.keep(key(100), waits.clone(), 0);
+    let read = answer(3, 13, 101, NOW_S);
+    outbox.keep(key(101), read.clone(), 0);
+    outbox.delivered(&read.id(), 0);
+    for request in 20..60 {
+        outbox.keep(key(request), answer(1, 11, request, NOW_S), 1);
+    }
+    for request in 60..99 {
+        outbox.keep(key(request), answer(4, 14, request, NOW_S), 1);
+        assert!(outbox.knows(&id(request)), "the newest stays");
+    }
+    assert!(outbox.knows(&id(100)) && outbox.knows(&id(101)));
+    let inner = outbox.inner.lock();
+    let bytes = |wallet: u8| inner.by_wallet[&public_key(&keypair(wallet))].bytes;
+    assert!(bytes(1).abs_diff(bytes(4)) <= one, "{} {}", bytes(1), bytes(4));
+    let sizes: std::collections::BTreeSet<_> = inner.by_wallet.iter().map(|(wallet, shelf)| (shelf.bytes, *wallet)).collect();
+    assert_eq!(inner.by_bytes, sizes);
 }
 
 #[test]

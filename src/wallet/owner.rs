@@ -13,7 +13,7 @@ use super::access::keys::{KeyError, new_client};
 use super::access::table::{Hosted, Keys};
 use super::money::ReadError;
 use super::money::types::{
-    AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, LIST_ROWS_MAX, ListQuery, On, OwnerError, Page, Viewer,
+    AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, LIST_ROWS_MAX, LIST_WALK_MAX, ListQuery, On, OwnerError, Page, Viewer,
 };
 use super::service::Wallet;
 use super::terms::{AccountId, ConnectionId};
@@ -143,6 +143,12 @@ pub enum PaymentsError {
     /// All accounts together are only shown so far back.
     #[error("of all accounts together only the newest {LIST_ROWS_MAX} are shown; name an account to look further back")]
     TooFarBack,
+    /// Nothing was found among as many as are looked at.
+    #[error(
+        "none of the newest {LIST_WALK_MAX} payments and invoices is one to show; `--all` shows the others, `hearth wallet export` \
+         writes out all there are"
+    )]
+    Blind,
     /// The disk.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -299,7 +305,7 @@ impl Wallet {
     pub fn payments(&self, account: Option<&str>, query: &ListQuery) -> Result<Page, PaymentsError> {
         if let Some(name) = account {
             let found = self.money().account_named(name).ok_or_else(|| PaymentsError::NoAccount(name.to_owned()))?;
-            return Ok(self.money().list(Viewer::Account(found.id), query)?);
+            return seen(self.money().list(Viewer::Account(found.id), query)?);
         }
         let limit = query.limit.unwrap_or(LIST_ROWS_MAX).min(LIST_ROWS_MAX);
         let reach = query.offset.saturating_add(limit);
@@ -310,6 +316,7 @@ impl Wallet {
         for account in self.money().accounts() {
             let of_account = ListQuery { offset: 0, limit: Some(reach), ..query.clone() };
             let page = self.money().list(Viewer::Account(account.id), &of_account)?;
+            all.cut_at_s = all.cut_at_s.max(page.cut_at_s);
             all.transactions.extend(page.transactions);
             // Kept short on the way: there may be many accounts.
             all.transactions.sort_by(|a, b| b.created_at_s.cmp(&a.created_at_s).then_with(|| b.seq.cmp(&a.seq)));
@@ -317,7 +324,7 @@ impl Wallet {
             all.total = all.total.zip(page.total).map(|(sum, count)| sum.saturating_add(count));
         }
         all.transactions.drain(..query.offset.min(all.transactions.len()));
-        Ok(all)
+        seen(all)
     }
 
     /// Announces connections: all of them, or only those whose announcement is no longer true.
@@ -411,6 +418,11 @@ impl Wallet {
             None => Ok(wished.to_vec()),
         }
     }
+}
+
+/// A page with nothing in it although not everything was looked at says nothing.
+fn seen(page: Page) -> Result<Page, PaymentsError> {
+    if page.transactions.is_empty() && page.cut_at_s.is_some() { Err(PaymentsError::Blind) } else { Ok(page) }
 }
 
 fn methods(names: &[String]) -> Result<MethodSet, ConnectError> {

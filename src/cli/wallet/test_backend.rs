@@ -138,6 +138,11 @@ async fn ask<T: Send + 'static>(question: impl FnOnce(Answer<T>)) -> Result<T, S
     }
 }
 
+/// What it means for apps that the back end cannot do something.
+const NO_METHOD: &str = "it says that it cannot; apps are told NOT_IMPLEMENTED";
+const NO_OUTSIDE: &str = "it pays nobody outside; apps pay each other within this hearth, other invoices fail";
+const NO_BALANCE: &str = "it has no money of its own to tell of; accounts hold what the owner writes into them (hearth wallet fund)";
+
 struct Asker {
     backend: Arc<dyn Backend>,
     clock: Clock,
@@ -153,10 +158,10 @@ impl Asker {
         self.note("invoice", found);
         let found = self.invoice(None).await;
         self.note("invoice without amount", found);
-        self.note_if("hold invoice", can.hold_invoices, async |this| this.hold_invoice().await).await;
-        self.note_if("unknown payment", can.outside, async |this| this.unknown_payment().await).await;
-        self.note_if("sign message", can.sign_message, async |this| this.sign_message().await).await;
-        self.note_if("balance", can.node_balance, async |this| this.balance().await).await;
+        self.note_if("hold invoice", (can.hold_invoices, NO_METHOD), async |this| this.hold_invoice().await).await;
+        self.note_if("unknown payment", (can.outside, NO_OUTSIDE), async |this| this.unknown_payment().await).await;
+        self.note_if("sign message", (can.sign_message, NO_METHOD), async |this| this.sign_message().await).await;
+        self.note_if("balance", (can.node_balance, NO_BALANCE), async |this| this.balance().await).await;
         match payment {
             Some(order) => {
                 let found = self.pay(order).await;
@@ -183,12 +188,17 @@ impl Asker {
         self.checks.push(Check { name, state, words });
     }
 
-    async fn note_if(&mut self, name: &'static str, can: bool, check: impl AsyncFnOnce(&Self) -> Result<String, String>) {
+    async fn note_if(
+        &mut self,
+        name: &'static str,
+        (can, without): (bool, &str),
+        check: impl AsyncFnOnce(&Self) -> Result<String, String>,
+    ) {
         if can {
             let found = check(self).await;
             self.note(name, found);
         } else {
-            let words = "it says that it cannot; apps are told NOT_IMPLEMENTED".to_owned();
+            let words = without.to_owned();
             self.checks.push(Check { name, state: State::Skipped, words });
         }
     }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Desk, transaction_json, unreadable};
-use crate::wallet::money::types::{self, ListQuery};
+use crate::wallet::money::types::{self, LIST_WALK_MAX, ListQuery};
 use crate::wallet::terms::Refusal;
-use crate::wallet::wire::error::internal;
+use crate::wallet::wire::error::{internal, other};
 use crate::wallet::wire::request::{Direction, ListTransactions};
 use crate::wallet::wire::response::PLAINTEXT_MAX_BYTES;
 
@@ -39,6 +39,9 @@ pub fn run(desk: &Desk<'_>, list: ListTransactions) -> Result<Transactions, Refu
         count: true,
     };
     let page = desk.money.list(desk.viewer(), &query).map_err(|error| unreadable(&error))?;
+    if let Some(at_s) = page.cut_at_s.filter(|_| page.transactions.is_empty()) {
+        return Err(blind(at_s));
+    }
     let mut transactions = Vec::with_capacity(page.transactions.len());
     let mut left = PLAINTEXT_MAX_BYTES - AROUND_BYTES;
     for transaction in page.transactions {
@@ -48,4 +51,24 @@ pub fn run(desk: &Desk<'_>, list: ListTransactions) -> Result<Transactions, Refu
         transactions.push(row);
     }
     Ok(Transactions { transactions, total_count: page.total })
+}
+
+/// Nothing was found, which is not the same as that there is nothing.
+fn blind(at_s: u64) -> Refusal {
+    let words = format!(
+        "of the newest {LIST_WALK_MAX} transactions and invoices none is left to show; there may be older ones: ask with \"until\": {at_s}, \
+         or with \"unpaid\": true"
+    );
+    other(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_nothing_is_told_from_where_to_look_on() {
+        let words = blind(1_700_000_000).message;
+        assert!(words.contains("20000") && words.contains("\"until\": 1700000000"), "{words}");
+    }
 }

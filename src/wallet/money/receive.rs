@@ -58,6 +58,7 @@ fn try_make(
     let account = room_for_one(state, &order)?;
     if let Some(connection) = state.connections.get_mut(&connection) {
         connection.open_invoices += 1;
+        connection.open_holds += usize::from(order.hold.is_some());
     }
     let preimage = order.hold.is_none().then_some(preimage);
     let hash = match &new {
@@ -145,6 +146,13 @@ fn room_for_one(state: &State, order: &InvoiceOrder) -> Result<AccountId, Refusa
         let words = format!("{open} invoices of this connection can be paid, the most there may be; some must expire first");
         return Err(Refusal::new(ErrorCode::RateLimited, words));
     }
+    let open_holds = connection.map_or(0, |one| one.open_holds);
+    if order.hold.is_some() && open_holds >= state.limits.open_holds_max_per_connection {
+        let words = format!(
+            "{open_holds} hold invoices of this connection are open, the most there may be; some must be settled, cancelled or expire first"
+        );
+        return Err(Refusal::new(ErrorCode::RateLimited, words));
+    }
     if state.invoices.len() + state.making.len() >= state.limits.open_invoices_max {
         return Err(Refusal::new(ErrorCode::RateLimited, "this wallet has as many open invoices as there may be"));
     }
@@ -162,6 +170,7 @@ pub(super) fn invoice_made(
     let Some(making) = state.making.remove(&key) else { return };
     if let Some(connection) = state.connections.get_mut(&making.order.request.connection) {
         connection.open_invoices = connection.open_invoices.saturating_sub(1);
+        connection.open_holds = connection.open_holds.saturating_sub(usize::from(making.order.hold.is_some()));
     }
     let reply = match made {
         Ok(made) if made.hash != making.hash => {

@@ -327,6 +327,8 @@ pub struct Page {
     pub transactions: Vec<Transaction>,
     /// How many match in all, where asked for and within [`LIST_WALK_MAX`].
     pub total: Option<u64>,
+    /// After [`LIST_WALK_MAX`] rows, created at this time (unix seconds) or later, the page was not full: there may be more before.
+    pub cut_at_s: Option<u64>,
 }
 
 /// What is known of a request without asking the disk.

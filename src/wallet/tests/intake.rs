@@ -294,9 +294,9 @@ fn a_payment_that_was_refused_is_not_paid_after_a_restart() {
     let pay = |params: serde_json::Value| json!({ "method": "pay_invoice", "params": params }).to_string();
     let text = pay(json!({ "invoice": house.invoice(&bob, 1_000) }));
     let refused = alice.request(Scheme::Nip44, &text, NOW_S, &[]);
-    let keys = &house.wallet.answers().table().get(&alice.wallet).unwrap().keys;
+    let hosted = house.wallet.answers().table().get(&alice.wallet).unwrap();
     let request = RequestKey { event: refused.id(), item: 0 };
-    let to = Addressee { keys, scheme: Scheme::Nip44, request, created_at_s: NOW_S, item_tag: None };
+    let to = Addressee { keys: &hosted.keys, scheme: Scheme::Nip44, request, created_at_s: NOW_S, item_tag: None };
     let too_fast = Refusal::new(ErrorCode::RateLimited, "this connection asks too fast");
     house.wallet.answers().refuse(&to, "pay_invoice", "pay_invoice", &too_fast);
     let house = house.restarted();

@@ -44,7 +44,7 @@ use credentials::{Credentials, CredentialsError, read_both, read_certificate, re
 use cursor::{Keeper, Mark};
 use messages::{GET_INFO, NodeInfo, SIGN_MESSAGE, SignMessageRequest, SignMessageResponse};
 
-/// Most hold invoices whose state is followed. Others are noticed at the next start.
+/// Most hold invoices whose state is followed. No more are made; those of earlier lives beyond it are noticed at the next start.
 const HOLDS_MAX: usize = 1_000;
 /// How long a start waits for a node that has been seen before.
 const GREETING: Duration = Duration::from_secs(5);
@@ -281,16 +281,41 @@ impl Shared {
         self.sending.lock().contains_key(hash)
     }
 
-    /// Follows a hold invoice from now on.
+    /// Follows a hold invoice of an earlier life from now on.
     fn follow(&self, hash: PaymentHash) {
-        let mut holds = self.holds.lock();
-        if holds.len() >= HOLDS_MAX && !holds.contains(&hash) {
-            return tracing::warn!(%hash, "too many hold invoices at once: this one is looked at again at the next start");
+        match take_place(&mut self.holds.lock(), hash) {
+            Place::Taken => self.follow_made(hash),
+            Place::Known => {}
+            Place::None => tracing::warn!(%hash, "too many hold invoices at once: this one is looked at again at the next start"),
         }
-        if holds.insert(hash) {
-            // As many as there may be holds; one that does not fit is followed with the next session.
-            let _ = self.new_holds.try_send(hash);
-        }
+    }
+
+    /// Follows a hold invoice that has its place and was made.
+    fn follow_made(&self, hash: PaymentHash) {
+        // As many as there may be holds; one that does not fit is followed with the next session.
+        let _ = self.new_holds.try_send(hash);
+    }
+}
+
+/// A place among the hold invoices that are followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// It has one now.
+    Taken,
+    /// It had one.
+    Known,
+    /// There is none left.
+    None,
+}
+
+fn take_place(holds: &mut HashSet<PaymentHash>, hash: PaymentHash) -> Place {
+    if holds.contains(&hash) {
+        Place::Known
+    } else if holds.len() >= HOLDS_MAX {
+        Place::None
+    } else {
+        holds.insert(hash);
+        Place::Taken
     }
 }
 
@@ -398,11 +423,22 @@ impl Backend for Lnd {
     }
 
     fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
-        let shared = Arc::clone(&self.shared);
+        let (shared, hash) = (Arc::clone(&self.shared), order.hash);
+        let place = take_place(&mut shared.holds.lock(), hash);
+        if place == Place::None {
+            // One that is not followed could be paid and nobody would hear of it.
+            let words = format!("{HOLDS_MAX} hold invoices are open, the most that can be followed; some must be settled or cancelled");
+            return done(Err(BackendError(words)));
+        }
         self.shared.runtime.spawn(async move {
             let made = invoices::make_hold(&shared.client(), shared.terms(), order).await;
-            if let Ok(made) = &made {
-                shared.follow(made.hash);
+            match &made {
+                Ok(_) => {
+                    shared.holds.lock().insert(hash);
+                    shared.follow_made(hash);
+                }
+                Err(_) if place == Place::Taken => drop(shared.holds.lock().remove(&hash)),
+                Err(_) => {}
             }
             done(made);
         });

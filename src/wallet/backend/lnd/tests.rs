@@ -142,3 +142,20 @@ fn a_held_payment_says_how_much_and_until_when() {
     assert_eq!(invoices::report(&open), None);
     assert_eq!(invoices::report(&Invoice { r_hash: vec![1; 5], ..invoice }), None, "no hash");
 }
+
+#[test]
+fn a_hold_invoice_that_could_not_be_followed_is_not_made() {
+    let hash = |number: usize| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        Hex32(bytes)
+    };
+    let mut holds = HashSet::new();
+    for number in 0..HOLDS_MAX {
+        assert_eq!(take_place(&mut holds, hash(number)), Place::Taken);
+    }
+    assert_eq!(take_place(&mut holds, hash(7)), Place::Known);
+    assert_eq!(take_place(&mut holds, hash(HOLDS_MAX)), Place::None);
+    holds.remove(&hash(7));
+    assert_eq!(take_place(&mut holds, hash(HOLDS_MAX)), Place::Taken);
+}

@@ -143,6 +143,7 @@ impl State {
     fn begin_hold(&mut self, hash: PaymentHash, hold: Hold) -> Result<(), Broken> {
         let connection = self.connections.get_mut(&hold.payee.connection).ok_or(Broken::Unknown)?;
         connection.open_invoices += 1;
+        connection.open_holds += 1;
         if !connection.row.rules.active {
             self.abandoned.insert(hold.payee.connection);
         }
@@ -155,6 +156,7 @@ impl State {
             && let Some(connection) = self.connections.get_mut(&hold.payee.connection)
         {
             connection.open_invoices = connection.open_invoices.saturating_sub(1);
+            connection.open_holds = connection.open_holds.saturating_sub(1);
         }
     }
 
@@ -225,8 +227,15 @@ impl State {
                 connection.spending = spending;
             }
             None => {
-                let fresh =
-                    Connection { row: row.clone(), spending, inexact_ms: 0, in_flight: 0, open_invoices: 0, suspended: None };
+                let fresh = Connection {
+                    row: row.clone(),
+                    spending,
+                    inexact_ms: 0,
+                    in_flight: 0,
+                    open_invoices: 0,
+                    open_holds: 0,
+                    suspended: None,
+                };
                 self.connections.insert(row.id, fresh);
             }
         }
@@ -245,6 +254,7 @@ impl State {
         }
         let connection = self.connections.get_mut(&invoice.request.connection).ok_or(Broken::Unknown)?;
         connection.open_invoices += 1;
+        connection.open_holds += usize::from(invoice.preimage.is_none());
         if !connection.row.rules.active {
             self.abandoned.insert(invoice.request.connection);
         }

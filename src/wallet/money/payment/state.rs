@@ -30,6 +30,8 @@ pub struct Limits {
     pub open_invoices_max: usize,
     /// Invoices that can be paid per connection.
     pub open_invoices_max_per_connection: usize,
+    /// Hold invoices per connection that can be paid or wait for a decision: a back end follows each of them, and only so many.
+    pub open_holds_max_per_connection: usize,
     /// Requests that wait for one payment.
     pub waiting_max: usize,
     /// Life of an invoice whose order does not say.
@@ -57,6 +59,7 @@ impl Default for Limits {
             in_flight_max_per_connection: 32,
             open_invoices_max: 100_000,
             open_invoices_max_per_connection: 1_000,
+            open_holds_max_per_connection: 100,
             waiting_max: 64,
             invoice_expiry_s: 3_600,
             invoice_expiry_max_s: 31_536_000,
@@ -195,6 +198,8 @@ pub struct Connection {
     pub in_flight: usize,
     /// Invoices that can be paid, or are being made.
     pub open_invoices: usize,
+    /// Hold invoices among them, and those that wait for a decision or its end.
+    pub open_holds: usize,
     /// Why it was suspended.
     pub suspended: Option<String>,
 }
@@ -401,6 +406,7 @@ impl State {
         self.by_expiry.remove(&(invoice.expires_at_s, *hash));
         if let Some(connection) = self.connections.get_mut(&invoice.payee.connection) {
             connection.open_invoices = connection.open_invoices.saturating_sub(1);
+            connection.open_holds = connection.open_holds.saturating_sub(usize::from(invoice.preimage.is_none()));
         }
         Some(invoice)
     }

@@ -67,6 +67,10 @@ fn both(shelf: &Shelf, hash: &PaymentHash, viewer: Viewer, now_s: u64) -> Result
 
 /// A page, newest first.
 pub(super) fn list(shelf: &Shelf, eyes: Eyes, query: &ListQuery, now_s: u64) -> Result<Page, RowsError> {
+    list_within(shelf, eyes, query, now_s, LIST_WALK_MAX)
+}
+
+fn list_within(shelf: &Shelf, eyes: Eyes, query: &ListQuery, now_s: u64, walk_max: usize) -> Result<Page, RowsError> {
     let scope = eyes.account.map_or(Scope::All, Scope::Account);
     let until_s = query.until_s.unwrap_or(now_s);
     let newest = list_key(scope, until_s.saturating_mul(1_000).saturating_add(999), u64::MAX);
@@ -78,7 +82,11 @@ pub(super) fn list(shelf: &Shelf, eyes: Eyes, query: &ListQuery, now_s: u64) -> 
     let (mut page, mut matched, mut walked) = (Page::default(), 0_usize, 0_usize);
     while let Some((key, value)) = cursor.entry().map_err(read)? {
         let ((created_ms, seq), value) = (read_list_key(key)?, read_list_value(value)?);
-        if created_ms < oldest_ms || walked >= LIST_WALK_MAX {
+        if created_ms < oldest_ms {
+            break;
+        }
+        if walked >= walk_max {
+            page.cut_at_s = (page.transactions.len() < limit).then_some(created_ms / 1_000);
             break;
         }
         walked += 1;
@@ -93,7 +101,7 @@ pub(super) fn list(shelf: &Shelf, eyes: Eyes, query: &ListQuery, now_s: u64) -> 
         }
         cursor.next();
     }
-    page.total = (query.count && walked < LIST_WALK_MAX).then_some(matched as u64);
+    page.total = (query.count && walked < walk_max).then_some(matched as u64);
     Ok(page)
 }
 
@@ -117,4 +125,32 @@ pub(super) fn transaction(
         Direction::Incoming => incoming(&rows::invoice_at(shelf, seq, Some(value.end))?, viewer, now_s),
         Direction::Outgoing => outgoing(&rows::payment_at(shelf, seq, value.end)?, viewer),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::index::{FAMILIES, list_value};
+    use super::*;
+    use crate::base::amount::Msat;
+    use crate::kv;
+
+    #[test]
+    fn a_walk_that_ends_early_says_how_far_it_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf(kv::Db::open(dir.path(), &FAMILIES, &kv::Config::default()).unwrap());
+        let mut batch = kv::Batch::new();
+        let unpaid = ListValue { direction: Direction::Incoming, state: ListState::Open, end: 0, cost: Msat::ZERO };
+        for seq in 1..=30 {
+            batch.put(LISTS, &list_key(Scope::All, seq * 1_000, seq), &list_value(unpaid));
+        }
+        shelf.0.commit(&batch, kv::Sync::Yes).unwrap();
+        let eyes = Eyes { viewer: Viewer::Owner, account: None };
+        let query = ListQuery { count: true, ..ListQuery::default() };
+        let page = list_within(&shelf, eyes, &query, 100, 10).unwrap();
+        assert_eq!((page.transactions.len(), page.total, page.cut_at_s), (0, None, Some(20)));
+        let rest = ListQuery { until_s: page.cut_at_s, ..query.clone() };
+        assert_eq!(list_within(&shelf, eyes, &rest, 100, 10).unwrap().cut_at_s, Some(10), "asked again from there");
+        let page = list_within(&shelf, eyes, &query, 100, 31).unwrap();
+        assert_eq!((page.transactions.len(), page.total, page.cut_at_s), (0, Some(0), None));
+    }
 }

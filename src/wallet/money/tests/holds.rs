@@ -404,6 +404,34 @@ fn a_hash_makes_one_invoice_and_the_back_end_must_be_able_to_hold() {
     assert_eq!(ask(&mut core, order(2)), ErrorCode::NotImplemented);
 }
 
+/// A back end follows only so many: one connection must not take the places of all.
+#[test]
+fn hold_invoices_of_a_connection_are_capped_whatever_became_of_them() {
+    let mut core = core();
+    core.state.limits.open_holds_max_per_connection = 3;
+    let held = make(&mut core, 1, 1, Some(5_000)).unwrap();
+    let inside = make(&mut core, 1, 2, Some(5_000)).unwrap();
+    make(&mut core, 1, 3, Some(5_000)).unwrap();
+    report(&mut core, held.hash, 5_000, HELD);
+    core.pay(request(0, 1), inside, None);
+    for _ in 0..2 {
+        assert_eq!(make(&mut core, 1, 4, Some(5_000)).unwrap_err().code, ErrorCode::RateLimited, "they wait, and count");
+        core.restart();
+    }
+    assert!(core.make(request(1, 50), Some(5_000)).is_ok(), "an ordinary one is no hold invoice");
+    make(&mut core, 2, 5, Some(5_000)).unwrap();
+    // One ends inside, one by the back end, one by its time.
+    cancel(&mut core, 1, 2);
+    settle(&mut core, 1, 1);
+    told(&mut core, 1, Word::Settle(secret(1)), Ok(()));
+    core.now_ms += 2 * 3_600_000;
+    core.step(Input::Tick);
+    for number in 6..=8 {
+        make(&mut core, 1, number, Some(5_000)).unwrap();
+    }
+    assert!(make(&mut core, 1, 9, Some(5_000)).is_err());
+}
+
 #[test]
 fn in_safe_mode_no_report_is_acknowledged_and_nothing_is_decided() {
     let mut core = core();
@@ -505,6 +533,7 @@ fn a_revoked_connection_leaves_no_hold_invoice_to_nobody() {
 #[test]
 fn hold_invoices_left_behind_end_a_few_at_a_time_and_after_a_start_too() {
     let mut core = core();
+    core.state.limits.open_holds_max_per_connection = 200;
     for number in 1..=100 {
         make(&mut core, 1, number, Some(5_000)).unwrap();
     }

@@ -225,7 +225,9 @@ impl Admin for AdminService {
         let page = match self.aside(move |wallet| wallet.payments(account.as_deref(), &query)).await? {
             Ok(page) => page,
             Err(error @ PaymentsError::NoAccount(_)) => return Err(Status::not_found(error.to_string())),
-            Err(error @ (PaymentsError::TooFarBack | PaymentsError::Blind)) => return Err(Status::out_of_range(error.to_string())),
+            Err(error @ (PaymentsError::TooFarBack | PaymentsError::Blind)) => {
+                return Err(Status::out_of_range(error.to_string()));
+            }
             Err(error @ PaymentsError::Read(_)) => return Err(Status::internal(error.to_string())),
         };
         let names = Names::of(&self.wallet);

@@ -386,7 +386,8 @@ impl Inner {
         let largest = self.by_bytes.last()?.0;
         let delivered = self.delivered.front().map(|(_, answer)| *answer).filter(|answer| Some(*answer) != newest);
         let wallet = |answer: &EventId| self.kept.get(answer).map(|kept| kept.event.pubkey());
-        let is_of_the_largest = |answer: &EventId| wallet(answer).is_some_and(|wallet| self.by_bytes.contains(&(largest, wallet)));
+        let is_of_the_largest =
+            |answer: &EventId| wallet(answer).is_some_and(|wallet| self.by_bytes.contains(&(largest, wallet)));
         if let Some(answer) = delivered.filter(is_of_the_largest) {
             return Some(answer);
         }

@@ -214,7 +214,7 @@ fn where_all_are_too_many_the_wallet_that_keeps_most_loses_first() {
     let inner = outbox.inner.lock();
     let bytes = |wallet: u8| inner.by_wallet[&public_key(&keypair(wallet))].bytes;
     assert!(bytes(1).abs_diff(bytes(4)) <= one, "{} {}", bytes(1), bytes(4));
-    let sizes: std::collections::BTreeSet<_> = inner.by_wallet.iter().map(|(wallet, shelf)| (shelf.bytes, *wallet)).collect();
+    let sizes: BTreeSet<_> = inner.by_wallet.iter().map(|(wallet, shelf)| (shelf.bytes, *wallet)).collect();
     assert_eq!(inner.by_bytes, sizes);
 }
 

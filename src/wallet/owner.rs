@@ -13,7 +13,8 @@ use super::access::keys::{KeyError, new_client};
 use super::access::table::{Hosted, Keys};
 use super::money::ReadError;
 use super::money::types::{
-    AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, LIST_ROWS_MAX, LIST_WALK_MAX, ListQuery, On, OwnerError, Page, Viewer,
+    AccountView, Budget, BudgetView, ConnectionRow, ConnectionRules, LIST_ROWS_MAX, LIST_WALK_MAX, ListQuery, On, OwnerError,
+    Page, Viewer,
 };
 use super::service::Wallet;
 use super::terms::{AccountId, ConnectionId};

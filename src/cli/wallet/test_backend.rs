@@ -141,7 +141,8 @@ async fn ask<T: Send + 'static>(question: impl FnOnce(Answer<T>)) -> Result<T, S
 /// What it means for apps that the back end cannot do something.
 const NO_METHOD: &str = "it says that it cannot; apps are told NOT_IMPLEMENTED";
 const NO_OUTSIDE: &str = "it pays nobody outside; apps pay each other within this hearth, other invoices fail";
-const NO_BALANCE: &str = "it has no money of its own to tell of; accounts hold what the owner writes into them (hearth wallet fund)";
+const NO_BALANCE: &str =
+    "it has no money of its own to tell of; accounts hold what the owner writes into them (hearth wallet fund)";
 
 struct Asker {
     backend: Arc<dyn Backend>,

@@ -4,8 +4,8 @@
 
 use super::ledger::transfer;
 use super::payment::{
-    Effect, Heard, InvoiceRow, Making, Reply, RequestRow, Rows, Standing, State, Token, arrived, bounded_metadata, give_back, gone,
-    may_act, taken,
+    Effect, Heard, InvoiceRow, Making, Reply, RequestRow, Rows, Standing, State, Token, arrived, bounded_metadata, give_back,
+    gone, may_act, taken,
 };
 use super::record::{Book, Invoice, Payee, Record};
 use super::transaction::incoming as transaction;

@@ -10,7 +10,9 @@ use crate::wallet::service::Wallet;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoveError {
     /// Nothing has that name.
-    #[error("there is no account named \"{0}\"; `hearth wallet accounts` lists them, `hearth wallet connect APP --account` makes one")]
+    #[error(
+        "there is no account named \"{0}\"; `hearth wallet accounts` lists them, `hearth wallet connect APP --account` makes one"
+    )]
     NoAccount(String),
     /// From an account to itself.
     #[error("both accounts are \"{0}\"; there is nothing to move")]

@@ -108,7 +108,7 @@ pub async fn a_second_payment_of_one_hash_pays_nothing<W: World>(mut world: W) {
         match answer(send(&backend, &SendOrder { attempt, ..first.clone() })).await {
             SendResult::Settled { preimage, .. } => assert_eq!(preimage, paid.0),
             SendResult::Unknown(_) => {}
-            SendResult::Failed(words) => panic!("a settled payment was called failed: {words}"),
+            SendResult::Failed(words) | SendResult::NotGiven(words) => panic!("a settled payment was called failed: {words}"),
         }
     }
     assert!(matches!(lookup(&backend, &first).await, LookupResult::Settled { preimage, .. } if preimage == paid.0));
@@ -187,7 +187,7 @@ pub async fn the_fee_stays_within_its_limit<W: World>(mut world: W) {
             assert_eq!(preimage.hash(), paid.hash);
             assert!(fee > Msat::ZERO && fee <= paid.fee_max, "{fee}");
         }
-        SendResult::Unknown(words) => panic!("neither paid nor failed: {words}"),
+        SendResult::Unknown(words) | SendResult::NotGiven(words) => panic!("neither paid nor failed: {words}"),
     }
 }
 

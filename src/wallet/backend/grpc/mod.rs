@@ -207,7 +207,8 @@ impl Backend for Grpc {
                 return link.waiting.tell(&hash, ticket, SendResult::NotGiven(words));
             };
             if clock.now_s() >= until_s {
-                let words = "the request or its invoice ran out before the wallet had time for it; it was not given to it".to_owned();
+                let words =
+                    "the request or its invoice ran out before the wallet had time for it; it was not given to it".to_owned();
                 return link.waiting.tell(&hash, ticket, SendResult::NotGiven(words));
             }
             if !link.waiting.give(&hash, ticket) {

@@ -145,7 +145,7 @@ mod tests {
         let reports = Arc::new(Reports::default());
         let era = reports.start_again();
         let before = reports.hand_on(era, "7".to_owned());
-        reports.hand_on(era, "8".to_owned());
+        drop(reports.hand_on(era, "8".to_owned()));
         before();
         reports.begin_anew();
         assert_eq!(reports.take_safe(), None);

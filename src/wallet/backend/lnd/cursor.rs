@@ -37,7 +37,8 @@ impl Mark {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("it is not one line \"{MAGIC} PUBKEY SINCE_S SETTLE_INDEX\""));
+        let bad =
+            || io::Error::new(io::ErrorKind::InvalidData, format!("it is not one line \"{MAGIC} PUBKEY SINCE_S SETTLE_INDEX\""));
         Self::parse(&text).map(Some).ok_or_else(bad)
     }
 

@@ -427,7 +427,8 @@ impl Backend for Lnd {
         let place = take_place(&mut shared.holds.lock(), hash);
         if place == Place::None {
             // One that is not followed could be paid and nobody would hear of it.
-            let words = format!("{HOLDS_MAX} hold invoices are open, the most that can be followed; some must be settled or cancelled");
+            let words =
+                format!("{HOLDS_MAX} hold invoices are open, the most that can be followed; some must be settled or cancelled");
             return done(Err(BackendError(words)));
         }
         self.shared.runtime.spawn(async move {

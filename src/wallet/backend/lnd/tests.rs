@@ -1,5 +1,6 @@
 //! What LND's words are worth, one by one; the calls themselves are tested against a server that speaks LND (`tests/lightning`).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -7,6 +8,7 @@ use tonic::{Code, Status};
 use super::invoices;
 use super::messages::{FailureReason, Invoice, InvoiceHtlc, InvoiceState, Payment, PaymentStatus};
 use super::send::{found, refused, request};
+use super::{HOLDS_MAX, Place, take_place};
 use crate::base::amount::Msat;
 use crate::base::hex32::Hex32;
 use crate::wallet::backend::{Incoming, IncomingState, LookupOrder, LookupResult, SendOrder, SendResult, SendTarget, TlvRecord};

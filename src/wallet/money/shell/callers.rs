@@ -54,6 +54,7 @@ impl Caller {
 }
 
 fn not_known() -> Refusal {
-    let words = "the wallet's journal could not be written: whether this was done is known when the wallet is back; look the invoice up";
+    let words =
+        "the wallet's journal could not be written: whether this was done is known when the wallet is back; look the invoice up";
     Refusal::new(ErrorCode::Internal, words)
 }

@@ -362,7 +362,8 @@ impl Worker {
             return Ok(Err(self.no_way_out()));
         };
         if let Err(error) = self.backend.report_from_beginning() {
-            let words = format!("the back end cannot be asked for everything that came in: {error}. The wallet stays in safe mode");
+            let words =
+                format!("the back end cannot be asked for everything that came in: {error}. The wallet stays in safe mode");
             return Ok(Err(words));
         }
         self.journal.begin_anew()?;

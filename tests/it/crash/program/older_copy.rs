@@ -92,7 +92,9 @@ fn an_older_copy_with_its_own_anchor_is_noticed_by_what_the_wallet_behind_has_pa
         let mut client = hearth.client().await;
         // The one that was asked in safe mode, which was told so then.
         let words = error_of(&desk.app, &mut client, &desk.requests[7]).await;
-        assert!(["restored after this request was made", "refused before hearth was started"].iter().any(|said| words.contains(said)));
+        assert!(
+            ["restored after this request was made", "refused before hearth was started"].iter().any(|said| words.contains(said))
+        );
         assert_eq!(super::super::ask_again(&desk.app, &mut client, &fresh).await.0, answer);
         assert_eq!(hearth.figure("wallet_safe_mode").await, 0.0);
         paid_once(&wallet.ledger.book()).unwrap();

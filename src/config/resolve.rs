@@ -321,9 +321,7 @@ impl Resolver {
         let mut keys = HashSet::with_capacity(texts.len());
         for text in texts {
             match PublicKey::parse(text) {
-                Ok(key) => {
-                    keys.insert(key);
-                }
+                Ok(key) => _ = keys.insert(key),
                 Err(error) => self.problems.add(place, format!("{text:?}: {error}")),
             }
         }

@@ -70,7 +70,7 @@ fn an_owner_connects_funds_looks_and_revokes() {
     let served = Served::new();
     let made = served.json(&["connect", "phone", "--account", "me", "--budget-msat", "50000", "--renewal", "daily", "--json"]);
     let keys: Vec<_> = made.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(keys, ["account", "callback", "client_pubkey", "name", "uri", "wallet_pubkey"]);
+    assert_eq!(keys, ["account", "callback", "client_pubkey", "name", "shares_account_with", "uri", "wallet_pubkey"]);
     assert!(
         made["uri"]
             .as_str()
@@ -106,6 +106,15 @@ fn the_pairing_code_is_printed_with_a_picture() {
 }
 
 #[test]
+fn who_names_an_account_that_is_there_is_told_with_whom_it_is_shared() {
+    let served = Served::new();
+    assert!(!served.run(&["connect", "phone", "--account", "shop"]).contains("shared"), "it is new");
+    let text = served.run(&["connect", "till", "--account", "shop"]);
+    assert!(text.contains("That account was there before: its money is shared with \"phone\"."), "{text}");
+    assert!(!served.run(&["connect", "plain"]).contains("shared"), "nobody named main");
+}
+
+#[test]
 fn payments_are_listed_for_the_owner() {
     let served = Served::new();
     let house = &served.house;
@@ -129,7 +138,8 @@ fn what_cannot_be_is_said_with_its_exit_code() {
     let taken = "there is a connection named \"phone\" already; revoke it or choose another name";
     assert_eq!(served.failure(&["connect", "phone"]), (1, taken.to_owned()));
     assert_eq!(served.failure(&["show", "pad"]), (1, "there is no connection named \"pad\"".to_owned()));
-    assert_eq!(served.failure(&["fund", "nobody", "1"]), (1, "there is no such account".to_owned()));
+    let (code, words) = served.failure(&["fund", "nobody", "1"]);
+    assert!(code == 1 && words.contains("no account named \"nobody\"") && words.contains("hearth wallet accounts"), "{words}");
     for usage in [
         &["connect"][..],
         &["connect", "a", "--budget-msat", "1k"],

@@ -30,6 +30,7 @@ impl World {
             && self.node.live().is_empty()
             && self.node.late().next().is_none()
             && self.cashier.holds().is_empty()
+            && self.state.unwanted.is_empty()
             && self.inbox.is_empty()
             && self.acts.is_empty()
             && self.wire.is_empty()
@@ -51,6 +52,7 @@ impl World {
     /// After healing: every accepted request has its one answer, and the books say what the node did.
     pub(super) fn check_end(&self) -> Verdict {
         ensure!(self.waiting.is_empty(), "{} callers were never told", self.waiting.len());
+        ensure!(self.cashier.reports.is_empty(), "{} reports were never acknowledged", self.cashier.reports.len());
         for (key, (_, told)) in &self.books.requests {
             let Told::Answered(event) = told else { return Err(format!("{} has no outcome", key.event)) };
             ensure!(!event.is_empty(), "the answer to {} is not stored", key.event);

@@ -35,6 +35,8 @@ pub(super) struct Cashier {
     pub(super) reports: Vec<Incoming>,
     /// Reports that are new: not on their way yet.
     pub(super) fresh: Vec<Incoming>,
+    /// Every report that was ever made.
+    all: Vec<Incoming>,
 }
 
 impl Cashier {
@@ -92,8 +94,14 @@ impl Cashier {
             Own::Canceled => (0, IncomingState::Canceled),
         };
         let incoming = Incoming { hash, amount: msat(amount), state };
+        self.all.push(incoming.clone());
         self.reports.push(incoming.clone());
         self.fresh.push(incoming);
+    }
+
+    /// It has lost its place: at the next start everything is told from the beginning.
+    pub(super) fn forget_place(&mut self) {
+        self.reports.clone_from(&self.all);
     }
 
     /// A start: everything that was not acknowledged is told again.

@@ -395,9 +395,11 @@ impl Player {
         }
     }
 
-    /// Every client asks again what was accepted, after one more crash: nothing is paid, and the answers are the same.
+    /// Every client asks again what was accepted, after one more crash: nothing is paid, and the answers are the same. The node tells
+    /// everything again that ever came in: nothing is booked twice, and all of it is acknowledged.
     fn ask_again(&mut self) -> Verdict {
         let orders = self.world.node.payments.len();
+        self.world.cashier.forget_place();
         self.apply(Choice::Crash)?;
         self.settle_down()?;
         for at in 0..self.world.asks.len() {

@@ -167,4 +167,5 @@ planted! {
     questions_that_wait_for_a_clock_that_went_back_are_found: QuestionsWaitForTheClock,
     a_payment_driven_again_under_its_old_number_is_found: DrivenUnderOneNumber,
     an_answer_that_counts_as_often_as_it_comes_is_found: AnswersCountForQuestions,
+    a_report_that_is_refused_for_ever_is_found: WhatIsOverIsRefused,
 }

@@ -41,11 +41,13 @@ pub(in crate::wallet) enum Bug {
     DrivenUnderOneNumber,
     /// "Never heard of it" counts whenever it arrives: one answer that comes twice, and late, counts twice.
     AnswersCountForQuestions,
+    /// A report of money for an invoice that is over is refused each time, and the reports behind it wait for ever.
+    WhatIsOverIsRefused,
 }
 
 impl Bug {
-    /// All of them: ten of other wallets, and three that the simulator found here.
-    pub(in crate::wallet) const ALL: [Self; 13] = [
+    /// All of them: ten of other wallets, three that the simulator found here, and one that a reader did.
+    pub(in crate::wallet) const ALL: [Self; 14] = [
         Self::SendBeforeSync,
         Self::TimeOutIsFailed,
         Self::BudgetCountsSettledOnly,
@@ -59,6 +61,7 @@ impl Bug {
         Self::QuestionsWaitForTheClock,
         Self::DrivenUnderOneNumber,
         Self::AnswersCountForQuestions,
+        Self::WhatIsOverIsRefused,
     ];
 }
 

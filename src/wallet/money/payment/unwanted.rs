@@ -4,6 +4,8 @@
 //! that brings the report again. A back end that cannot do it is not asked for ever, and must not keep all later reports waiting:
 //! the money then goes back by its own time-out.
 
+#[cfg(test)]
+use super::super::planted::Bug;
 use super::super::record::Word;
 use super::hold::{TELL_PAUSE_FIRST_MS, TELL_PAUSE_MAX_MS};
 use super::result::is_due;
@@ -29,6 +31,10 @@ pub(in crate::wallet::money) struct Unwanted {
 /// Tells the back end to give the money back; `token` is acknowledged when it has.
 pub(super) fn send_back(state: &mut State, hash: PaymentHash, token: Token, now_ms: u64, out: &mut Vec<Effect>) {
     out.push(Effect::TellHold { hash, word: Word::Cancel });
+    #[cfg(test)]
+    if state.has(Bug::WhatIsOverIsRefused) {
+        return out.push(Effect::Reply(token, Reply::Noted(false)));
+    }
     let has_room = state.unwanted.len() < UNWANTED_MAX || state.unwanted.contains_key(&hash);
     if !has_room {
         return out.push(Effect::Reply(token, Reply::Noted(true)));

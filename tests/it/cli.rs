@@ -212,6 +212,18 @@ async fn the_owner_sees_connections_accounts_payments_and_figures() {
     }
 }
 
+#[test]
+fn test_backend_says_what_the_embedded_wallet_means_for_apps() {
+    let report = Hearth::prepared("").json(&["wallet", "test-backend"]);
+    let words = |name: &str| {
+        let check = rows(&report, "checks").iter().find(|check| check["name"] == name).unwrap();
+        assert_eq!(check["state"], "skipped", "{report}");
+        check["words"].as_str().unwrap().to_owned()
+    };
+    assert!(words("unknown payment").contains("apps pay each other within this hearth"), "{report}");
+    assert!(words("balance").contains("hearth wallet fund"), "{report}");
+}
+
 /// The list of a command's JSON, bare or under its name.
 fn rows<'a>(value: &'a serde_json::Value, name: &str) -> &'a [serde_json::Value] {
     value.as_array().or_else(|| value[name].as_array()).unwrap_or_else(|| panic!("no list of {name}: {value}"))

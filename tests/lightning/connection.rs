@@ -40,8 +40,22 @@ fn at_the_first_start_the_node_must_be_there_and_be_the_right_one() {
         assert!(words.contains("cannot be reached") && words.contains("At the first start it must be reachable"), "{words}");
         assert!(!server.file("m").exists(), "nothing was written in the name of a node that was not met");
         server.resume().await;
-        let lnd = Lnd::open(config, server.file("m"), &Clock::system()).await.unwrap();
+        let lnd = Lnd::open(config.clone(), server.file("m"), &Clock::system()).await.unwrap();
         assert_eq!(lnd.ready(), Ok(()));
+        drop(lnd);
+
+        // A mark that cannot be read is no first contact: what was paid since would be left out.
+        let since_s = |text: &str| text.split(' ').nth(2).unwrap().parse::<u64>().unwrap();
+        let mark = std::fs::read_to_string(server.file("m")).unwrap();
+        assert!(since_s(&mark) > 1_700_000_000, "{mark}");
+        std::fs::write(server.file("m"), &mark[..20]).unwrap();
+        let words = refused(config.clone(), "m", &server).await;
+        assert!(words.contains("cannot be read") && words.contains("put it back from a copy"), "{words}");
+        // Moved away beside a wallet that was opened before: invoices of any age count.
+        std::fs::remove_file(server.file("m")).unwrap();
+        std::fs::write(server.file("CURRENT"), "").unwrap();
+        drop(Lnd::open(config, server.file("m"), &Clock::system()).await.unwrap());
+        assert_eq!(since_s(&std::fs::read_to_string(server.file("m")).unwrap()), 0);
     });
 }
 

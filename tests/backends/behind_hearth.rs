@@ -29,11 +29,11 @@ async fn state_of(app: &App, client: &mut Client, hash: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_pays_and_is_paid_through_the_wallet() {
-    pays_and_is_paid(&Wallet::start::<Rust>()).await;
+    drop(pays_and_is_paid(&Wallet::start::<Rust>()).await);
 }
 
 /// Pays, is refused, and is paid by the wallet's stream of events; what hearth says of the wallet meanwhile.
-async fn pays_and_is_paid(wallet: &Wallet) {
+async fn pays_and_is_paid(wallet: &Wallet) -> (Hearth, App, Client) {
     let (hearth, app, mut client) = started(wallet).await;
     eventually("hearth has met its wallet", async || hearth.json(&["wallet", "status"])["backend"]["unreachable"] == "").await;
     assert_eq!(hearth.json(&["stats"])["wallet"]["backend"], "grpc", "the owner is told what pays");
@@ -54,15 +54,15 @@ async fn pays_and_is_paid(wallet: &Wallet) {
     eventually("the invoice is settled", async || state_of(&app, &mut client, &hash).await == "settled").await;
     let info = app.call(&mut client, "get_info", json!({})).await;
     assert_eq!((info["alias"].as_str(), info["network"].as_str()), (Some("example ledger"), Some("regtest")));
+    (hearth, app, client)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_pays_and_is_paid_through_a_port_with_a_token() {
     let mut wallet = Wallet::start_on_a_port::<Rust>();
-    pays_and_is_paid(&wallet).await;
+    let (hearth, app, mut client) = pays_and_is_paid(&wallet).await;
 
     // The wallet comes back at the same port, and with it the events.
-    let (hearth, app, mut client) = started(&wallet).await;
     let made = app.call(&mut client, "make_invoice", json!({"amount": 5_000})).await;
     wallet.kill();
     let words = refused_while_away(&hearth, &app).await;

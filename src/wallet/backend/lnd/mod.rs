@@ -2,7 +2,7 @@
 //!
 //! * [`credentials`]: the pinned certificate and the macaroon. `tls`, `client`: the connection. [`messages`]: LND's interface.
 //! * `send`: payments out and what LND's words are worth. `invoices`: payments in. `watch`: keeps the connection, knows who the
-//!   node is and what it holds, and reports what comes in. `cursor`: how far that is durable.
+//!   node is and what it holds, and reports what comes in. `cursor`: how far that is durable. `holds`: which hold invoices are followed.
 //!
 //! LND refuses a second payment of one hash while the first is under way or done, so driving the same payment again is safe.
 //! A payment is never bound to the connection: LND goes on with it when hearth is gone.
@@ -10,6 +10,7 @@
 mod client;
 pub mod credentials;
 mod cursor;
+mod holds;
 mod invoices;
 pub mod messages;
 mod send;
@@ -18,7 +19,7 @@ mod tests;
 mod tls;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, SetOnce, mpsc, watch as changes};
+use tokio::sync::{Notify, SetOnce, watch as changes};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -42,10 +43,9 @@ pub use client::ClientError;
 use client::{Client, explain};
 use credentials::{Credentials, CredentialsError, read_both, read_certificate, read_macaroon};
 use cursor::{Keeper, Mark};
+use holds::{HOLDS_MAX, Holds};
 use messages::{GET_INFO, NodeInfo, SIGN_MESSAGE, SignMessageRequest, SignMessageResponse};
 
-/// Most hold invoices whose state is followed. No more are made; those of earlier lives beyond it are noticed at the next start.
-const HOLDS_MAX: usize = 1_000;
 /// How long a start waits for a node that has been seen before.
 const GREETING: Duration = Duration::from_secs(5);
 /// Invoices matter from this long before the first contact on: LND's clock may be another.
@@ -155,9 +155,7 @@ struct Shared {
     /// Payments whose call is open, by hash.
     sending: Mutex<HashMap<PaymentHash, u32>>,
     mark: Keeper,
-    /// Hold invoices that are neither settled nor cancelled.
-    holds: Mutex<HashSet<PaymentHash>>,
-    new_holds: mpsc::Sender<PaymentHash>,
+    holds: Holds,
     /// The era whose hold invoices of earlier lives were looked for.
     scanned_era: AtomicU64,
     /// Everything is to be reported again.
@@ -190,7 +188,7 @@ impl Lnd {
             Some(mark) => mark,
             None => first_contact(&client, &config, &mark_path, clock).await?,
         };
-        let (new_holds, new_holds_to_watch) = mpsc::channel(HOLDS_MAX);
+        let (holds, new_holds) = Holds::new();
         let not_yet =
             BackendError(format!("the Lightning node (LND at {}) has not answered yet; nothing was sent", config.address));
         let shared = Arc::new(Shared {
@@ -200,8 +198,7 @@ impl Lnd {
             standing: changes::Sender::new(Err(not_yet)),
             sending: Mutex::default(),
             mark: Keeper::new(mark, mark_path),
-            holds: Mutex::default(),
-            new_holds,
+            holds,
             scanned_era: AtomicU64::new(0),
             again: Notify::new(),
             report: SetOnce::new(),
@@ -209,7 +206,7 @@ impl Lnd {
             stop: CancellationToken::new(),
             config,
         });
-        shared.runtime.spawn(watch::run(Arc::clone(&shared), new_holds_to_watch));
+        shared.runtime.spawn(watch::run(Arc::clone(&shared), new_holds));
         let mut standing = shared.standing.subscribe();
         // It may be away; then payments are refused with words until it is back.
         let _ = tokio::time::timeout(GREETING, standing.wait_for(Result::is_ok)).await;
@@ -283,39 +280,9 @@ impl Shared {
 
     /// Follows a hold invoice of an earlier life from now on.
     fn follow(&self, hash: PaymentHash) {
-        match take_place(&mut self.holds.lock(), hash) {
-            Place::Taken => self.follow_made(hash),
-            Place::Known => {}
-            Place::None => tracing::warn!(%hash, "too many hold invoices at once: this one is looked at again at the next start"),
+        if !self.holds.follow(hash) {
+            tracing::warn!(%hash, "too many hold invoices at once: this one is looked at again at the next start");
         }
-    }
-
-    /// Follows a hold invoice that has its place and was made.
-    fn follow_made(&self, hash: PaymentHash) {
-        // As many as there may be holds; one that does not fit is followed with the next session.
-        let _ = self.new_holds.try_send(hash);
-    }
-}
-
-/// A place among the hold invoices that are followed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
-    /// It has one now.
-    Taken,
-    /// It had one.
-    Known,
-    /// There is none left.
-    None,
-}
-
-fn take_place(holds: &mut HashSet<PaymentHash>, hash: PaymentHash) -> Place {
-    if holds.contains(&hash) {
-        Place::Known
-    } else if holds.len() >= HOLDS_MAX {
-        Place::None
-    } else {
-        holds.insert(hash);
-        Place::Taken
     }
 }
 
@@ -424,8 +391,7 @@ impl Backend for Lnd {
 
     fn make_hold_invoice(&self, order: NewHoldInvoice, done: Answer<Result<MadeInvoice, BackendError>>) {
         let (shared, hash) = (Arc::clone(&self.shared), order.hash);
-        let place = take_place(&mut shared.holds.lock(), hash);
-        if place == Place::None {
+        if !shared.holds.begin(hash) {
             // One that is not followed could be paid and nobody would hear of it.
             let words =
                 format!("{HOLDS_MAX} hold invoices are open, the most that can be followed; some must be settled or cancelled");
@@ -433,14 +399,7 @@ impl Backend for Lnd {
         }
         self.shared.runtime.spawn(async move {
             let made = invoices::make_hold(&shared.client(), shared.terms(), order).await;
-            match &made {
-                Ok(_) => {
-                    shared.holds.lock().insert(hash);
-                    shared.follow_made(hash);
-                }
-                Err(_) if place == Place::Taken => drop(shared.holds.lock().remove(&hash)),
-                Err(_) => {}
-            }
+            shared.holds.end(hash, made.is_ok());
             done(made);
         });
     }

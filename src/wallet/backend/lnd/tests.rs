@@ -1,6 +1,5 @@
 //! What LND's words are worth, one by one; the calls themselves are tested against a server that speaks LND (`tests/lightning`).
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -8,7 +7,6 @@ use tonic::{Code, Status};
 use super::invoices;
 use super::messages::{FailureReason, Invoice, InvoiceHtlc, InvoiceState, Payment, PaymentStatus};
 use super::send::{found, refused, request};
-use super::{HOLDS_MAX, Place, take_place};
 use crate::base::amount::Msat;
 use crate::base::hex32::Hex32;
 use crate::wallet::backend::{Incoming, IncomingState, LookupOrder, LookupResult, SendOrder, SendResult, SendTarget, TlvRecord};
@@ -143,21 +141,4 @@ fn a_held_payment_says_how_much_and_until_when() {
     let open = Invoice { state: InvoiceState::Open.into(), ..invoice.clone() };
     assert_eq!(invoices::report(&open), None);
     assert_eq!(invoices::report(&Invoice { r_hash: vec![1; 5], ..invoice }), None, "no hash");
-}
-
-#[test]
-fn a_hold_invoice_that_could_not_be_followed_is_not_made() {
-    let hash = |number: usize| {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&number.to_be_bytes());
-        Hex32(bytes)
-    };
-    let mut holds = HashSet::new();
-    for number in 0..HOLDS_MAX {
-        assert_eq!(take_place(&mut holds, hash(number)), Place::Taken);
-    }
-    assert_eq!(take_place(&mut holds, hash(7)), Place::Known);
-    assert_eq!(take_place(&mut holds, hash(HOLDS_MAX)), Place::None);
-    holds.remove(&hash(7));
-    assert_eq!(take_place(&mut holds, hash(HOLDS_MAX)), Place::Taken);
 }

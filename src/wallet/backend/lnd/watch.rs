@@ -263,20 +263,22 @@ async fn follow_holds(shared: &Arc<Shared>, client: &Arc<Client>, new_holds: &mu
     }
     // What waits there stands in the set as well.
     while new_holds.try_recv().is_ok() {}
-    let mut followed = JoinSet::new();
-    let known: Vec<PaymentHash> = shared.holds.lock().iter().copied().collect();
-    for hash in known {
-        followed.spawn(follow_hold(Arc::clone(shared), Arc::clone(client), hash));
+    let mut tasks = JoinSet::new();
+    let mut followed = shared.holds.followed();
+    for hash in &followed {
+        tasks.spawn(follow_hold(Arc::clone(shared), Arc::clone(client), *hash));
     }
     loop {
         tokio::select! {
             Some(hash) = new_holds.recv() => {
-                followed.spawn(follow_hold(Arc::clone(shared), Arc::clone(client), hash));
-            }
-            Some(ended) = followed.join_next() => {
-                if let Ok(Err(status)) = ended {
-                    return status;
+                if followed.insert(hash) {
+                    tasks.spawn(follow_hold(Arc::clone(shared), Arc::clone(client), hash));
                 }
+            }
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(Ok(hash)) => drop(followed.remove(&hash)),
+                Ok(Err(status)) => return status,
+                Err(_) => {}
             }
         }
     }
@@ -302,22 +304,22 @@ async fn find_holds(shared: &Shared, client: &Client, since_s: u64) -> Result<()
     Ok(())
 }
 
-/// Follows one hold invoice to its end.
-async fn follow_hold(shared: Arc<Shared>, client: Arc<Client>, hash: PaymentHash) -> Result<(), Status> {
+/// Follows one hold invoice to its end, and says which it was.
+async fn follow_hold(shared: Arc<Shared>, client: Arc<Client>, hash: PaymentHash) -> Result<PaymentHash, Status> {
     let question = SubscribeSingleInvoiceRequest { r_hash: hash.0.to_vec() };
     let mut stream = match client.stream::<_, Invoice>(SUBSCRIBE_SINGLE_INVOICE, question).await {
         Ok(stream) => stream,
         Err(status) if status.code() == Code::NotFound => {
-            shared.holds.lock().remove(&hash);
-            return Ok(());
+            shared.holds.over(&hash);
+            return Ok(hash);
         }
         Err(status) => return Err(status),
     };
     while let Some(invoice) = stream.message().await? {
         tell(&shared, &invoice);
         if matches!(invoice.state(), InvoiceState::Settled | InvoiceState::Canceled) {
-            shared.holds.lock().remove(&hash);
-            return Ok(());
+            shared.holds.over(&hash);
+            return Ok(hash);
         }
     }
     Err(Status::unavailable("LND ended the subscription to a hold invoice"))

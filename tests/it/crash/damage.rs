@@ -267,7 +267,7 @@ fn a_copy_of_the_running_wallet_is_a_beginning_or_says_what_is_wrong() {
             }
         }
         let end = match look_in_time(&files, "a copy") {
-            Seen::Read(_) => "a beginning",
+            Seen::Read(_) | Seen::Alarm(_) => "a beginning",
             Seen::SafeMode(words) | Seen::Refused(words) => {
                 assert!(!words.is_empty());
                 "says what is wrong"

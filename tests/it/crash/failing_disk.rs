@@ -266,7 +266,8 @@ async fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     // The refusal and the end of the process race; what is heard of it is never a yes.
     let heard = last_words(&mut client).await;
     assert!(!promises(&heard), "acknowledged without room: {heard:?}");
-    let is_addressed = |one: &Heard| matches!(one, Heard::Ok(id, verdict) if *id == late.id && verdict.text.starts_with("error: "));
+    let is_addressed =
+        |one: &Heard| matches!(one, Heard::Ok(id, verdict) if *id == late.id && verdict.text.starts_with("error: "));
     assert!(heard.iter().all(is_addressed), "{heard:?}");
     assert_eq!(hearth.wait().code(), Some(DISK_FAILED), "{}", hearth.log());
     let log = hearth.log();

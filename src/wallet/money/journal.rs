@@ -100,6 +100,8 @@ pub(super) struct Found {
     pub(super) journal: Journal,
     /// Why nothing may be written or paid.
     pub(super) damage: Option<Damage>,
+    /// Marks of the anchor that are not what was written.
+    pub(super) damaged_marks: usize,
 }
 
 /// What is wrong with a journal.
@@ -136,12 +138,13 @@ impl Journal {
         let db = Db::open(dir, &FAMILIES, &config)?;
         let (mark, damage, is_new) = replay(&db, node, state, each)?;
         let anchor_error = |source| JournalError::Anchor { path: dir.join(super::anchor::FILE), source };
+        let damaged_marks = super::anchor::damaged_slots(dir).map_err(anchor_error)?;
         let (anchor, anchored) = Anchor::open(dir, is_new).map_err(anchor_error)?;
         let damage = damage.or_else(|| anchor_damage(&db, mark, anchored));
         let dir = dir.to_owned();
         let journal =
             Self { dir, shelf: Shelf(db), anchor, mark, batch: Batch::new(), fresh: HashMap::new(), records: 0, is_anew: false };
-        Ok(Found { journal, damage })
+        Ok(Found { journal, damage, damaged_marks })
     }
 
     /// What is committed, for readers on other threads.

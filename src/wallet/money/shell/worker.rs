@@ -117,8 +117,21 @@ impl Worker {
             clock_watch,
             clock_word,
         };
+        if found.damaged_marks > 0 {
+            worker.tell_of_marks(found.damaged_marks);
+        }
         worker.begin(&info.pubkey)?;
         Ok(worker)
+    }
+
+    /// The journal does not need the mark that is damaged, and writes over it; whoever owns the disk should know.
+    fn tell_of_marks(&self, count: usize) {
+        let words = format!(
+            "{count} of the marks in ANCHOR, which say where the journal ended, are not what was written; the others are enough. Right after \
+             a power cut one may be: else look after the disk, and keep a copy of the data directory"
+        );
+        tracing::error!(alarm = %words, "wallet alarm");
+        self.shared.view.alarm(&words);
     }
 
     /// Brings the anchor up to date, or writes the first records of a new journal.

@@ -1,7 +1,7 @@
 //! What a client says: EVENT, REQ, COUNT, CLOSE, AUTH (NIP-01, NIP-42, NIP-45), read in one pass over the text.
 //!
 //! What cannot be read is refused with the address it can be given: the event id for EVENT and AUTH, the subscription id for
-//! REQ, COUNT and CLOSE, and only otherwise a NOTICE.
+//! REQ, COUNT, CLOSE and the verbs of NIP-77 (which is not served), and only otherwise a NOTICE.
 
 use std::fmt;
 
@@ -12,6 +12,9 @@ use super::filter::Filter;
 use super::json::{Text, error_words};
 use super::reason::Reason;
 use crate::base::hex32::EventId;
+
+/// What a client does instead of negentropy.
+const NO_NEGENTROPY: &str = "negentropy (NIP-77) is not served by this relay; ask by REQ";
 
 /// A message in the shape that the protocol asks for.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub enum Malformed {
     Subscription(String, Reason),
     /// Answer with `CLOSED`; a subscription of that id is another matter.
     Count(String, Reason),
+    /// Answer with `NEG-ERR`: it wanted negentropy (NIP-77), which is not served.
+    Negentropy(String, Reason),
     /// Nothing can be addressed: answer with `NOTICE`.
     Notice(Reason),
 }
@@ -74,6 +79,10 @@ fn address(text: &str, reason: Reason) -> Malformed {
         "REQ" | "COUNT" | "CLOSE" => match second.and_then(serde_json::Value::as_str) {
             Some(query) if verb == "COUNT" => Malformed::Count(query.to_owned(), reason),
             Some(subscription) => Malformed::Subscription(subscription.to_owned(), reason),
+            None => Malformed::Notice(reason),
+        },
+        "NEG-OPEN" | "NEG-MSG" => match second.and_then(serde_json::Value::as_str) {
+            Some(session) => Malformed::Negentropy(session.to_owned(), Reason::blocked(NO_NEGENTROPY)),
             None => Malformed::Notice(reason),
         },
         _ => Malformed::Notice(reason),
@@ -149,6 +158,10 @@ mod tests {
         assert_eq!(refused, Malformed::Subscription("s".into(), Reason::invalid(words)));
         let refused = parse(r#"["NOPE"]"#).unwrap_err();
         assert_eq!(refused, Malformed::Notice(Reason::invalid("unknown message \"NOPE\"")));
+        let refused = parse(r#"["NEG-OPEN","s",{},"61"]"#).unwrap_err();
+        assert_eq!(refused, Malformed::Negentropy("s".into(), Reason::blocked(NO_NEGENTROPY)));
+        let refused = parse(r#"["NEG-OPEN",{}]"#).unwrap_err();
+        assert_eq!(refused, Malformed::Notice(Reason::invalid("unknown message \"NEG-OPEN\"")));
         let id = "0".repeat(64);
         let refused = parse(&format!(r#"["EVENT",{{"id":"{id}"}}]"#)).unwrap_err();
         assert_eq!(refused, Malformed::Event(EventId::default(), Reason::invalid("missing field `pubkey`")));

@@ -1,4 +1,4 @@
-//! What hearth says: the only writer of JSON for a client (NIP-01, NIP-42, NIP-45).
+//! What hearth says: the only writer of JSON for a client (NIP-01, NIP-42, NIP-45, NIP-77's refusal).
 
 use super::json::{write_number, write_string};
 use super::reason::{Reason, Verdict};
@@ -25,6 +25,14 @@ pub fn eose(subscription: &str) -> String {
 /// `["CLOSED", subscription, reason]`
 pub fn closed(subscription: &str, reason: &Reason) -> String {
     let mut out = open("CLOSED", subscription);
+    out.push(b',');
+    write_string(&mut out, &reason.to_string());
+    finish(out)
+}
+
+/// `["NEG-ERR", session, reason]` (NIP-77)
+pub fn neg_err(session: &str, reason: &Reason) -> String {
+    let mut out = open("NEG-ERR", session);
     out.push(b',');
     write_string(&mut out, &reason.to_string());
     finish(out)

@@ -148,6 +148,7 @@ impl Session {
             Malformed::Event(id, reason) => self.reply(id).send(Verdict::Refused(reason)),
             Malformed::Subscription(id, reason) => self.refuse(&id, &reason),
             Malformed::Count(id, reason) => self.refuse_query(&id, &reason),
+            Malformed::Negentropy(id, reason) => self.refuse_negentropy(&id, &reason),
             Malformed::Notice(reason) => self.notice(&reason),
         }
     }
@@ -192,6 +193,15 @@ impl Session {
             return self.notice(reason);
         }
         self.relay.say_closed(&self.outbox, id, reason);
+    }
+
+    /// Refuses a session of NIP-77: whoever hears nothing addressed to it waits for it in vain.
+    fn refuse_negentropy(&self, id: &str, reason: &Reason) {
+        self.relay.counters.refusal(reason.prefix);
+        if id.len() > ECHOED_ID_BYTES {
+            return self.notice(reason);
+        }
+        self.outbox.push_text(relay_message::neg_err(id, reason));
     }
 
     /// Ends the subscription of that id, if there is one; its place is free at once.

@@ -40,6 +40,7 @@ fn show(heard: &Heard) -> String {
     match heard {
         Heard::Notice(text) => format!("NOTICE {text}"),
         Heard::Closed(subscription, text) => format!("CLOSED {subscription} {text}"),
+        Heard::NegErr(session, text) => format!("NEG-ERR {session} {text}"),
         Heard::Ok(_, verdict) => format!("OK {} {}", verdict.accepted, verdict.text),
         other => format!("{other:?}"),
     }
@@ -69,7 +70,10 @@ fn messages() -> Vec<Case> {
         ("[\"\"]", "NOTICE invalid: unknown message \"\""),
         ("[\"close\",\"s\"]", "NOTICE invalid: unknown message \"close\""),
         ("[\"OK\",\"x\",true,\"\"]", "NOTICE invalid: unknown message \"OK\""),
-        ("[\"NEG-OPEN\",\"s\",{},\"61\"]", "NOTICE invalid: unknown message \"NEG-OPEN\""),
+        ("[\"NEG-OPEN\",\"s\",{},\"61\"]", "NEG-ERR s blocked: negentropy (NIP-77) is not served by this relay; ask by REQ"),
+        ("[\"NEG-OPEN\",\"s\"]", "NEG-ERR s blocked: negentropy (NIP-77) is not served by this relay; ask by REQ"),
+        ("[\"NEG-MSG\",\"s\",\"61\"]", "NEG-ERR s blocked: negentropy (NIP-77) is not served by this relay; ask by REQ"),
+        ("[\"NEG-OPEN\",{},\"61\"]", "NOTICE invalid: unknown message \"NEG-OPEN\""),
         ("[\"CLOSE\"]", "NOTICE invalid: CLOSE needs a subscription id"),
         ("[\"CLOSE\",1]", "NOTICE invalid: invalid type: integer `1`, expected a string"),
         ("[\"CLOSE\",\"s\",\"t\"]", "CLOSED s invalid: CLOSE has too many elements"),

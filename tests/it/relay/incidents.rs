@@ -65,9 +65,10 @@ async fn g15_bandit_nothing_is_decompressed_and_tiny_fragments_end_the_connectio
 }
 
 /// Amethyst PR 3480 and 3747: a vague refusal of negentropy made clients split their windows without an end. Here it is not announced,
-/// the refusal names the verb, comes once for each message, and the same connection goes on with REQ.
+/// the refusal is
+/// addressed (NEG-ERR), says what to do, comes once for each message, and the same connection goes on with REQ.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g16_amethyst_negentropy_is_not_announced_and_refused_by_its_name() {
+async fn g16_amethyst_negentropy_is_not_announced_and_refused_to_the_session() {
     let hearth = Hearth::start();
     let info = http(hearth.address(), "GET", "/", &[("Accept", "application/nostr+json")]).await;
     let info: serde_json::Value = serde_json::from_str(&info.body).unwrap();
@@ -76,9 +77,11 @@ async fn g16_amethyst_negentropy_is_not_announced_and_refused_by_its_name() {
     let mut client = hearth.client().await;
     let note = Key::random().note("here");
     client.accept(&note).await;
+    let words = "blocked: negentropy (NIP-77) is not served by this relay; ask by REQ";
+    let refusal = Heard::NegErr("s".to_owned(), words.to_owned());
     for verb in ["NEG-OPEN", "NEG-MSG"] {
         client.say(&json!([verb, "s", {"kinds": [1]}, "6100000200"])).await;
-        assert_eq!(client.next().await, Heard::Notice(format!("invalid: unknown message \"{verb}\"")));
+        assert_eq!(client.next().await, refusal);
         client.is_quiet().await;
     }
     assert_eq!(client.stored(&[json!({"kinds": [1]})]).await, [note.id]);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nostr_sdk::prelude::{Client, EventBuilder, Filter, Keys, Kind, Metadata, RelayPoolNotification, Tag, Timestamp};
+use nostr_sdk::prelude::{
+    Client, EventBuilder, Filter, Keys, Kind, Metadata, RelayPoolNotification, SyncOptions, Tag, Timestamp,
+};
 
 use crate::support::{Hearth, PATIENCE};
 
@@ -51,4 +53,15 @@ async fn a_subscription_hears_what_is_published_later() {
         }
     });
     assert_eq!(heard.await.expect("the event in time"), *note.id());
+}
+
+/// Negentropy (NIP-77) is not served: a client that tries to synchronise hears so at once and not by waiting in vain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synchronisation_is_refused_with_words() {
+    let hearth = Hearth::start();
+    let (alice, keys) = client(&hearth).await;
+    let output = alice.sync(Filter::new().author(keys.public_key()), &SyncOptions::default()).await.unwrap();
+    assert!(output.success.is_empty(), "{output:?}");
+    let words: Vec<&String> = output.failed.values().collect();
+    assert!(matches!(words[..], [words] if words.contains("negentropy (NIP-77) is not served")), "{words:?}");
 }

@@ -30,6 +30,8 @@ pub enum Heard {
     Closed(String, String),
     Notice(String),
     Auth(String),
+    /// Session and reason (NIP-77).
+    NegErr(String, String),
     Count(String, Value),
     /// The connection was closed: code and reason (1006 where there was no close frame).
     Gone(u16, String),
@@ -311,6 +313,7 @@ fn understand(text: &str) -> Heard {
         ("CLOSED", 3) => Heard::Closed(word(1), word(2)),
         ("NOTICE", 2) => Heard::Notice(word(1)),
         ("AUTH", 2) => Heard::Auth(word(1)),
+        ("NEG-ERR", 3) => Heard::NegErr(word(1), word(2)),
         ("COUNT", 3) => Heard::Count(word(1), parts[2].clone()),
         _ => panic!("not a message of a relay: {text}"),
     }

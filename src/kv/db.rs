@@ -40,7 +40,7 @@ pub(super) struct Inner {
     poisoned: AtomicBool,
     commits: AtomicU64,
     faults: Faults,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The family of somebody else that kept a database from opening. RocksDB tells it in words only.
@@ -240,8 +240,19 @@ impl Inner {
     }
 }
 
+/// The lock of the directory. It is given back by name and not only by closing the file: a child process that is just being made has
+/// the file open as well, until it runs its own program.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it gives it back as well.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Makes the directory and takes its lock.
-fn lock(dir: &Path) -> Result<File, OpenError> {
+fn lock(dir: &Path) -> Result<Lock, OpenError> {
     let failed = |source| OpenError::Directory { dir: dir.to_owned(), source };
     if !dir.exists() {
         std::fs::create_dir_all(dir).map_err(failed)?;
@@ -251,7 +262,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK_FILE)).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }

@@ -72,7 +72,7 @@ fn a_lost_connection_is_said_at_once_and_comes_back_by_itself() {
         assert!(rig.lnd().node_balance().is_some(), "what was seen last is still shown");
         // A payment that slips through before that is noticed was certainly not made.
         let unpaid = rig.near().invoice(Some(4_000), "meanwhile");
-        let SendResult::Failed(words) = rig.send(order(&unpaid, 4_000, 0)).await else { panic!("not failed") };
+        let SendResult::NotGiven(words) = rig.send(order(&unpaid, 4_000, 0)).await else { panic!("not failed") };
         assert!(words.contains("was not asked") && words.ends_with("no money moved"), "{words}");
         assert!(matches!(rig.lookup(hash_of(&paid)).await, LookupResult::Unknown(_)), "no answer is no failure");
 

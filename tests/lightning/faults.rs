@@ -113,7 +113,7 @@ fn errors_before_the_first_word_are_failures_only_where_lnd_cannot_have_begun() 
             (Code::Internal, "stream terminated", false),
         ] {
             let (result, _) = pay_with(&rig, SendFault::Refuse(code, words)).await;
-            assert_eq!(matches!(result, SendResult::Failed(_)), is_certain, "{code:?} {words}: {result:?}");
+            assert_eq!(matches!(result, SendResult::NotGiven(_)), is_certain, "{code:?} {words}: {result:?}");
             assert_eq!(matches!(result, SendResult::Unknown(_)), !is_certain, "{code:?} {words}: {result:?}");
         }
     });

@@ -104,6 +104,29 @@ fn a_payment_that_comes_in_is_reported_and_the_mark_moves() {
     });
 }
 
+/// Before there is a mark the first settlement is looked for in LND's list. What settles meanwhile on a page that was read, before
+/// something on a page that was not, is not passed over.
+#[test]
+fn what_settles_while_the_list_is_read_is_reported() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let mut made = Vec::new();
+        for _ in 0..102 {
+            made.push(make(&rig, wanted(fresh(), 11_000)).await.hash);
+        }
+        rig.close();
+        let (early, late) = (made[1], made[101]);
+        rig.server.fault(|faults| faults.settle_between_pages = vec![early.0, late.0]);
+        rig.open().await;
+        for hash in [late, early] {
+            assert_eq!(rig.report(&hash, |_| true).await.amount, msat(11_000));
+        }
+        let mark = rig.mark.clone();
+        eventually("the mark on disk", async || std::fs::read_to_string(&mark).unwrap().ends_with(" 2\n")).await;
+        assert_eq!((rig.heard(&early).len(), rig.heard(&late).len()), (1, 1), "once");
+    });
+}
+
 #[test]
 fn what_was_never_acknowledged_is_reported_again() {
     run(async {

@@ -41,6 +41,8 @@ pub enum TrackFault {
 pub struct Faults {
     pub send: VecDeque<SendFault>,
     pub track: VecDeque<TrackFault>,
+    /// These invoices settle, one after the other, before the next page of the list of invoices that is not the first is read.
+    pub settle_between_pages: Vec<[u8; 32]>,
     /// Every call gets this error, such as that of a locked wallet.
     pub refuse_all: Option<&'static str>,
 }

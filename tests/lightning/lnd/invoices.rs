@@ -194,7 +194,12 @@ impl Inner {
 
     pub(super) fn list_invoices(&self, asked: &ListInvoicesRequest) -> ListInvoicesResponse {
         let since = i64::try_from(asked.creation_date_start).unwrap();
-        let invoices = self.invoices.lock().unwrap();
+        let mut invoices = self.invoices.lock().unwrap();
+        if asked.index_offset > 0 {
+            for hash in std::mem::take(&mut self.faults.lock().unwrap().settle_between_pages) {
+                invoices.change(&hash, InvoiceState::Settled, |invoice| invoice.amt_paid_msat = invoice.value_msat);
+            }
+        }
         let fits = |invoice: &&Invoice| {
             let is_pending = matches!(invoice.state(), InvoiceState::Open | InvoiceState::Accepted);
             invoice.add_index > asked.index_offset && invoice.creation_date >= since && (is_pending || !asked.pending_only)

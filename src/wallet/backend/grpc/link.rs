@@ -139,8 +139,9 @@ impl Link {
     pub(super) fn read_from_beginning(&self) -> io::Result<()> {
         let _one_at_a_time = self.writing.lock();
         self.memory.keep_cursor("")?;
-        self.reports.begin_anew();
+        // First the place and then the era: a stream that begins in between is of the old era, and counts for nothing.
         self.cursor.lock().clear();
+        self.reports.begin_anew();
         self.again.notify_one();
         Ok(())
     }

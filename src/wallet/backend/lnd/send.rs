@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `SUCCEEDED` | settled |
 //! | `FAILED`, at the end of a stream | failed: no part is under way any more |
-//! | an error before any word of the payment that shows that it was never begun ([`NEVER_BEGUN`], no connection, no right) | failed |
+//! | an error before any word of the payment that shows that it was never begun ([`NEVER_BEGUN`], no connection, no right) | this attempt was not begun; an earlier one of the same payment may have been |
 //! | "already paid", "in transition" (`AlreadyExists`) | unknown, and looked up |
 //! | a stream that ends or breaks, a time-out, any other error | unknown, and looked up |
 
@@ -118,7 +118,7 @@ pub(super) async fn send(client: &Client, request: SendPaymentRequest) -> SendRe
 /// What an error means that came before any word of the payment.
 pub(super) fn refused(status: &Status) -> SendResult {
     if was_never_sent(status) {
-        return SendResult::Failed(format!("the Lightning node was not asked: {}; no money moved", explain(status)));
+        return SendResult::NotGiven(format!("the Lightning node was not asked: {}; no money moved", explain(status)));
     }
     let said = status.message().to_lowercase();
     let certain = match status.code() {
@@ -127,7 +127,7 @@ pub(super) fn refused(status: &Status) -> SendResult {
         _ => false,
     };
     if certain {
-        SendResult::Failed(format!("the Lightning node refuses the payment: {}; no money moved", explain(status)))
+        SendResult::NotGiven(format!("the Lightning node refuses the payment: {}; no money moved", explain(status)))
     } else {
         SendResult::Unknown(format!("{:?}: {}", status.code(), explain(status)))
     }

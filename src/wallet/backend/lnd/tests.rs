@@ -73,7 +73,7 @@ fn an_error_is_a_failure_only_where_the_payment_was_never_begun() {
         Status::invalid_argument("anything"),
         Status::unimplemented("unknown service routerrpc.Router"),
     ] {
-        assert!(matches!(refused(&status), SendResult::Failed(words) if words.ends_with("no money moved")), "{status:?}");
+        assert!(matches!(refused(&status), SendResult::NotGiven(words) if words.ends_with("no money moved")), "{status:?}");
     }
     for status in [
         Status::already_exists("invoice is already paid"),

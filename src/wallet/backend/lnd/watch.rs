@@ -1,6 +1,7 @@
 //! Keeps the connection: who the node is, what it holds, what comes in. One session lasts until something of it fails; then
 //! payments are refused with words, and the next session is tried after a pause that grows.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -34,8 +35,6 @@ const LOOK_APART: Duration = Duration::from_millis(200);
 const UNACKNOWLEDGED_MAX: usize = 1_024;
 /// Invoices in one page.
 const PAGE: u64 = 100;
-/// Most pages of one scan.
-const PAGES_MAX: usize = 10_000;
 
 /// Runs until the back end is dropped.
 pub(super) async fn run(shared: Arc<Shared>, mut new_holds: mpsc::Receiver<PaymentHash>) {
@@ -135,25 +134,26 @@ async fn keep_looking(shared: &Shared, client: &Client) -> String {
     }
 }
 
-/// Reports every settled invoice from the mark on, and moves the mark when reports are durable.
+/// Reports every settled invoice from the mark on, and moves the mark when reports are durable. Says why it ended.
 async fn report_settled(shared: &Arc<Shared>, client: &Client) -> Status {
-    let mut reporter = Reporter::new(shared).await;
-    let settle_index = reporter.last;
-    let subscription = InvoiceSubscription { add_index: 0, settle_index };
-    let mut stream = match client.stream(SUBSCRIBE_INVOICES, subscription).await {
-        Ok(stream) => stream,
-        Err(status) => return status,
-    };
-    // LND replays nothing after a 0; so the first settlements are looked for in its list.
-    if settle_index == 0
-        && let Err(status) = reporter.scan(client).await
+    match report_in_order(&mut Reporter::new(shared).await, client).await {
+        Err(status) => status,
+        Ok(never) => match never {},
+    }
+}
+
+/// LND replays nothing after a 0, and everything in order after any other number: so without a mark the first settlement is looked for
+/// in its list, and the rest is left to it.
+async fn report_in_order(reporter: &mut Reporter<'_>, client: &Client) -> Result<Infallible, Status> {
+    let mut stream = reporter.subscribe(client).await?;
+    if reporter.last == 0
+        && let Some(first) = reporter.first_settled(client).await?
     {
-        return status;
+        reporter.report(&first);
+        stream = reporter.subscribe(client).await?;
     }
     loop {
-        if let Err(status) = reporter.step(&mut stream).await {
-            return status;
-        }
+        reporter.step(&mut stream).await?;
     }
 }
 
@@ -179,22 +179,29 @@ impl<'a> Reporter<'a> {
         Self { shared, window: Window::default(), era, since_s, last, acks_to, acks }
     }
 
-    async fn scan(&mut self, client: &Client) -> Result<(), Status> {
-        let mut settled = Vec::new();
+    async fn subscribe(&self, client: &Client) -> Result<Streaming<Invoice>, Status> {
+        client.stream(SUBSCRIBE_INVOICES, InvoiceSubscription { add_index: 0, settle_index: self.last }).await
+    }
+
+    /// The first settlement of all that concern this wallet. `None`: there was none yet when the subscription began, so that has all.
+    async fn first_settled(&self, client: &Client) -> Result<Option<Invoice>, Status> {
+        if self.lowest_settled(client).await?.is_none() {
+            return Ok(None);
+        }
+        // Of two that settled while the list was read the later may be seen and the earlier not. Now both stand there.
+        self.lowest_settled(client).await
+    }
+
+    async fn lowest_settled(&self, client: &Client) -> Result<Option<Invoice>, Status> {
+        let mut lowest: Option<Invoice> = None;
         list(client, self.shared.config.call_timeout, self.since_s, |invoice| {
-            if invoice.state() == InvoiceState::Settled {
-                settled.push(invoice);
+            let is_lower = lowest.as_ref().is_none_or(|lowest| invoice.settle_index < lowest.settle_index);
+            if invoice.state() == InvoiceState::Settled && is_lower {
+                lowest = Some(invoice);
             }
         })
         .await?;
-        settled.sort_by_key(|invoice| invoice.settle_index);
-        for invoice in settled {
-            while self.window.len() >= UNACKNOWLEDGED_MAX {
-                self.wait_for_acks().await;
-            }
-            self.report(&invoice);
-        }
-        Ok(())
+        Ok(lowest)
     }
 
     /// One invoice or some acknowledgements.
@@ -286,22 +293,16 @@ async fn follow_holds(shared: &Arc<Shared>, client: &Arc<Client>, new_holds: &mu
 
 /// Once after a start, and when everything is to be reported again: hold invoices of earlier lives, and those that were cancelled meanwhile.
 async fn find_holds(shared: &Shared, client: &Client, since_s: u64) -> Result<(), Status> {
-    let mut holds = Vec::new();
     list(client, shared.config.call_timeout, since_s, |invoice| {
         let is_hold = invoice.r_preimage.is_empty() && !invoice.is_keysend;
-        if is_hold && invoice.state() != InvoiceState::Settled {
-            holds.push(invoice);
+        match (invoice.state(), send::hash(&invoice.r_hash)) {
+            _ if !is_hold => {}
+            (InvoiceState::Canceled, _) => tell(shared, &invoice),
+            (InvoiceState::Open | InvoiceState::Accepted, Some(hash)) => shared.follow(hash),
+            _ => {}
         }
     })
-    .await?;
-    for invoice in holds {
-        match (invoice.state(), send::hash(&invoice.r_hash)) {
-            (InvoiceState::Canceled, _) => tell(shared, &invoice),
-            (_, Some(hash)) => shared.follow(hash),
-            (_, None) => {}
-        }
-    }
-    Ok(())
+    .await
 }
 
 /// Follows one hold invoice to its end, and says which it was.
@@ -333,10 +334,10 @@ fn tell(shared: &Shared, invoice: &Invoice) {
     }
 }
 
-/// All invoices made since then, oldest first.
+/// All invoices made since then, oldest first. Each page begins after the one before, so there are as many as the node has.
 async fn list(client: &Client, within: Duration, since_s: u64, mut each: impl FnMut(Invoice)) -> Result<(), Status> {
     let mut index_offset = 0;
-    for _ in 0..PAGES_MAX {
+    loop {
         let question =
             ListInvoicesRequest { pending_only: false, index_offset, num_max_invoices: PAGE, creation_date_start: since_s };
         let page: ListInvoicesResponse = client.call(LIST_INVOICES, question, within).await?;
@@ -346,5 +347,4 @@ async fn list(client: &Client, within: Duration, since_s: u64, mut each: impl Fn
         index_offset = page.last_index_offset;
         page.invoices.into_iter().for_each(&mut each);
     }
-    Ok(())
 }

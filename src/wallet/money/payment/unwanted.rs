@@ -12,9 +12,10 @@ use super::result::is_due;
 use super::{Effect, Reply, State, Token};
 use crate::base::hex32::PaymentHash;
 
-/// Most invoices whose money is on its way back; a report about one more is acknowledged at once.
-const UNWANTED_MAX: usize = 1_024;
-/// How often the back end is told before it is left to the money's own time-out.
+/// Most invoices whose money is on its way back; a report about one more is acknowledged at once. Fewer than the reports that a back
+/// end may have without an acknowledgement, so that those about other money always find a place.
+const UNWANTED_MAX: usize = 128;
+/// How often the back end is told, each time counted, before it is left to the money's own time-out.
 const TELLS_MAX: u32 = 6;
 
 /// Money on its way back.
@@ -24,7 +25,7 @@ pub(in crate::wallet::money) struct Unwanted {
     waiting: Vec<Token>,
     /// When the back end is told again, unix ms.
     tell_at_ms: u64,
-    /// How often it was told in vain.
+    /// How often it was told.
     told: u32,
 }
 
@@ -41,6 +42,7 @@ pub(super) fn send_back(state: &mut State, hash: PaymentHash, token: Token, now_
     }
     let waiting_max = state.limits.waiting_max;
     let unwanted = state.unwanted.entry(hash).or_default();
+    unwanted.told = unwanted.told.saturating_add(1);
     unwanted.tell_at_ms = now_ms.saturating_add(TELL_PAUSE_MAX_MS);
     if unwanted.waiting.len() < waiting_max {
         unwanted.waiting.push(token);
@@ -52,7 +54,6 @@ pub(super) fn send_back(state: &mut State, hash: PaymentHash, token: Token, now_
 /// The back end has heard of it.
 pub(super) fn told(state: &mut State, hash: &PaymentHash, result: &Result<(), String>, now_ms: u64, out: &mut Vec<Effect>) {
     let Some(unwanted) = state.unwanted.get_mut(hash) else { return };
-    unwanted.told = unwanted.told.saturating_add(1);
     match result {
         Ok(()) => over(state, hash, out),
         Err(why) if unwanted.told >= TELLS_MAX => left(state, hash, why, out),

@@ -165,12 +165,13 @@ impl Worker {
 
     /// Asks about every payment without an outcome and waits, within reason, for what the back end knows.
     pub(super) fn recover(&mut self) -> Result<(), OpenError> {
+        // Before what comes in: a back end tells both in one stream, which it begins when that has a listener.
+        self.hear_of_strays();
         let queue = self.queue.clone();
         self.backend.on_incoming(Box::new(move |incoming, ack| {
             // Fails only when the room is closed: then the back end reports again at the next start.
             let _ = queue.send(Message::Incoming(incoming, ack));
         }));
-        self.hear_of_strays();
         if self.state.halted.is_some() {
             return Ok(());
         }

@@ -15,7 +15,8 @@ pub struct Config {
     pub queue_events: usize,
     /// Most bytes of events that may wait for the writer.
     pub queue_bytes: usize,
-    /// Most events in one commit.
+    /// Most events in one commit. Those that come meanwhile wait for all of it: twice as many make the slowest answers later and no
+    /// event cheaper.
     pub batch_events: usize,
     /// Most bytes of events in one commit.
     pub batch_bytes: usize,
@@ -36,7 +37,7 @@ impl Default for Config {
             durability: Durability::Sync,
             queue_events: 16_384,
             queue_bytes: 64 << 20,
-            batch_events: 1_024,
+            batch_events: 512,
             batch_bytes: 4 << 20,
             wal_bytes_max: 128 << 20,
             faults: Faults::default(),

@@ -191,10 +191,10 @@ section! {
     Store ["store"] {
         /// "sync": OK after the disk has it; "os": OK when the kernel has it.
         durability: String = "sync".to_owned();
-        /// Memory for blocks read from disk.
-        cache_bytes: u64 = 256 * MIB, in 8 * MIB..=1_024 * GIB;
-        /// Memory for events that are asked for often, ready to be sent.
-        hot_bytes: u64 = 128 * MIB, in MIB..=1_024 * GIB;
+        /// Memory for blocks read from disk; 0: a share of what there is.
+        cache_bytes: u64 = 0, in 0..=1_024 * GIB;
+        /// Memory for events that are asked for often, ready to be sent; 0: a share of what there is.
+        hot_bytes: u64 = 0, in 0..=1_024 * GIB;
         /// Most events that wait for the writer.
         queue_events: u64 = 16_384, in 64..=1_000_000;
         /// With less room on the disk nothing is stored and nothing new is paid.

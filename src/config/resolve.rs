@@ -29,6 +29,10 @@ use crate::wallet::backend::{Network, embedded, grpc, lnd};
 const FILE_DEFAULT: &str = "config.toml";
 /// How long stored queries run before others have their turn.
 const QUERY_SLICE: Duration = Duration::from_millis(2);
+/// The smallest block cache that can be set.
+const CACHE_BYTES_MIN: u64 = 8 << 20;
+/// The least room for hot events that can be set.
+const HOT_BYTES_MIN: u64 = 1 << 20;
 
 /// What the command line says; it goes before the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -337,6 +341,13 @@ impl Resolver {
                 Durability::Sync
             }
         };
+        let sizes =
+            [("store.cache_bytes", section.cache_bytes, CACHE_BYTES_MIN), ("store.hot_bytes", section.hot_bytes, HOT_BYTES_MIN)];
+        for (place, bytes, least) in sizes {
+            if bytes > 0 && bytes < least {
+                self.problems.add(place, format!("must be 0 (a share of the memory) or at least {least}"));
+            }
+        }
         store::Config {
             cache_bytes: size(section.cache_bytes),
             hot_bytes: size(section.hot_bytes),
@@ -504,6 +515,14 @@ mod tests {
     fn settings(text: &str) -> Result<Settings, Problems> {
         let (file, problems) = File::read("c.toml", text);
         resolve(&file, None, "data".into(), problems)
+    }
+
+    #[test]
+    fn a_cache_is_a_share_of_the_memory_or_large_enough() {
+        let refused = settings("[store]\ncache_bytes = 1000\nhot_bytes = 1\n").unwrap_err().to_string();
+        assert!(refused.contains("store.cache_bytes: must be 0") && refused.contains("store.hot_bytes: must be 0"), "{refused}");
+        let set = settings("[store]\ncache_bytes = 8388608\nhot_bytes = 1048576\n").unwrap().store;
+        assert_eq!((set.cache_bytes, set.hot_bytes), (8 << 20, 1 << 20));
     }
 
     #[test]

@@ -29,10 +29,6 @@ use crate::wallet::backend::{Network, embedded, grpc, lnd};
 const FILE_DEFAULT: &str = "config.toml";
 /// How long stored queries run before others have their turn.
 const QUERY_SLICE: Duration = Duration::from_millis(2);
-/// The smallest block cache that can be set.
-const CACHE_BYTES_MIN: u64 = 8 << 20;
-/// The least room for hot events that can be set.
-const HOT_BYTES_MIN: u64 = 1 << 20;
 
 /// What the command line says; it goes before the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -341,13 +337,7 @@ impl Resolver {
                 Durability::Sync
             }
         };
-        let sizes =
-            [("store.cache_bytes", section.cache_bytes, CACHE_BYTES_MIN), ("store.hot_bytes", section.hot_bytes, HOT_BYTES_MIN)];
-        for (place, bytes, least) in sizes {
-            if bytes > 0 && bytes < least {
-                self.problems.add(place, format!("must be 0 (a share of the memory) or at least {least}"));
-            }
-        }
+        self.problems.0.extend(section.too_small());
         store::Config {
             cache_bytes: size(section.cache_bytes),
             hot_bytes: size(section.hot_bytes),

@@ -17,6 +17,10 @@ use crate::wallet::money;
 /// Threads of the runtime have this name. A panic there ends a task; on any other thread it ends the process.
 const TASK_THREAD: &str = "hearth-task";
 
+/// After so many tasks a thread looks which sockets are ready. Tasks that check signatures run for a millisecond: with tokio's 61 of them
+/// a new message would wait that many.
+const LOOK_EVERY: u32 = 16;
+
 /// What goes before the configuration.
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
@@ -44,7 +48,7 @@ pub(super) fn run(args: ServeArgs, overrides: Overrides) -> u8 {
     }
     log::log_panics(|thread| thread == TASK_THREAD || thread == "main");
     process::prepare(settings.server.connections_max);
-    let runtime = match Builder::new_multi_thread().thread_name(TASK_THREAD).enable_all().build() {
+    let runtime = match Builder::new_multi_thread().thread_name(TASK_THREAD).event_interval(LOOK_EVERY).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&error.to_string());

@@ -4,7 +4,7 @@
 
 use toml::de::DeTable;
 
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::reader::{Reader, Table, root};
 
 /// Declares a section: a struct with one field a key, the defaults, and how it is read.
@@ -186,19 +186,33 @@ section! {
     }
 }
 
+/// The smallest block cache, and the least room for hot events, that can be set.
+const CACHES_MIN: (u64, u64) = (8 * MIB, MIB);
+
 section! {
     /// `[store]`: events on disk.
     Store ["store"] {
         /// "sync": OK after the disk has it; "os": OK when the kernel has it.
         durability: String = "sync".to_owned();
-        /// Memory for blocks read from disk.
-        cache_bytes: u64 = 256 * MIB, in 8 * MIB..=1_024 * GIB;
-        /// Memory for events that are asked for often, ready to be sent.
-        hot_bytes: u64 = 128 * MIB, in MIB..=1_024 * GIB;
+        /// Memory for blocks read from disk; 0: a share of what there is.
+        cache_bytes: u64 = 0, in 0..=1_024 * GIB;
+        /// Memory for events that are asked for often, ready to be sent; 0: a share of what there is.
+        hot_bytes: u64 = 0, in 0..=1_024 * GIB;
         /// Most events that wait for the writer.
         queue_events: u64 = 16_384, in 64..=1_000_000;
         /// With less room on the disk nothing is stored and nothing new is paid.
         free_bytes_min: u64 = 256 * MIB, in 0..=1_048_576 * GIB;
+    }
+}
+
+impl Store {
+    /// Caches that are neither a share of the memory nor large enough.
+    pub fn too_small(&self) -> impl Iterator<Item = Problem> {
+        let sizes = [("store.cache_bytes", self.cache_bytes, CACHES_MIN.0), ("store.hot_bytes", self.hot_bytes, CACHES_MIN.1)];
+        sizes.into_iter().filter(|(_, bytes, least)| *bytes > 0 && bytes < least).map(|(place, _, least)| Problem {
+            place: place.to_owned(),
+            words: format!("must be 0 (a share of the memory) or at least {least}"),
+        })
     }
 }
 

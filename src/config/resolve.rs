@@ -337,6 +337,7 @@ impl Resolver {
                 Durability::Sync
             }
         };
+        self.problems.0.extend(section.too_small());
         store::Config {
             cache_bytes: size(section.cache_bytes),
             hot_bytes: size(section.hot_bytes),
@@ -504,6 +505,14 @@ mod tests {
     fn settings(text: &str) -> Result<Settings, Problems> {
         let (file, problems) = File::read("c.toml", text);
         resolve(&file, None, "data".into(), problems)
+    }
+
+    #[test]
+    fn a_cache_is_a_share_of_the_memory_or_large_enough() {
+        let refused = settings("[store]\ncache_bytes = 1000\nhot_bytes = 1\n").unwrap_err().to_string();
+        assert!(refused.contains("store.cache_bytes: must be 0") && refused.contains("store.hot_bytes: must be 0"), "{refused}");
+        let set = settings("[store]\ncache_bytes = 8388608\nhot_bytes = 1048576\n").unwrap().store;
+        assert_eq!((set.cache_bytes, set.hot_bytes), (8 << 20, 1 << 20));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{
-    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
-    Options, SliceTransform,
+    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamilyDescriptor, DBCompactionStyle, DBCompressionType,
+    DBRecoveryMode, LogLevel, Options, SliceTransform,
 };
 
 use super::config::{Config, FamilySpec, Shape};
@@ -15,6 +15,9 @@ const WRITE_BUFFER_BLOOM: f64 = 0.05;
 /// Small blocks make single look-ups cheap, larger ones compress better.
 const BLOCK_BYTES: usize = 8 << 10;
 const FILE_BYTES: u64 = 64 << 20;
+/// So many sorted runs of a family of small rows are left alone; a read looks into each whose filter lets it. On 10,000,000 events 6
+/// write 2,000 to 2,400 bytes an event in all, and 8 no less.
+const RUNS: i32 = 6;
 /// Measured on 200,000 events of 525 bytes: level 1 takes 473 bytes and 3 us of CPU an event; level 3 with a dictionary
 /// 462 bytes and 10 us.
 const ZSTD_LEVEL: i32 = 1;
@@ -61,20 +64,30 @@ pub(super) fn family(spec: &FamilySpec, cache: &Cache) -> ColumnFamilyDescriptor
             options.set_bottommost_compression_options(ZSTD_WINDOW_BITS, ZSTD_LEVEL, 0, 0, true);
         }
         Shape::Lookup => {
+            merge_equals(&mut options);
             table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
             options.set_memtable_whole_key_filtering(true);
             options.set_memtable_prefix_bloom_ratio(WRITE_BUFFER_BLOOM);
         }
         Shape::Ranges { prefix_bytes } => {
+            merge_equals(&mut options);
             table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
             table.set_whole_key_filtering(false);
             options.set_prefix_extractor(SliceTransform::create_fixed_prefix(prefix_bytes));
             options.set_memtable_prefix_bloom_ratio(WRITE_BUFFER_BLOOM);
         }
-        Shape::Sorted | Shape::Small => {}
+        Shape::Sorted => merge_equals(&mut options),
+        Shape::Small => {}
     }
     options.set_block_based_table_factory(&table);
     ColumnFamilyDescriptor::new(spec.name, options)
+}
+
+/// Merges files with others of their size. Rows under random keys touch all of the level below, so that levels would write them
+/// again with each few buffers that are added.
+fn merge_equals(options: &mut Options) {
+    options.set_compaction_style(DBCompactionStyle::Universal);
+    options.set_level_zero_file_num_compaction_trigger(RUNS);
 }
 
 /// The block cache of a database: without locks, so that readers do not wait for each other.

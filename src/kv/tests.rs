@@ -170,3 +170,64 @@ fn a_damaged_log_refuses_to_open_and_a_torn_tail_does_not() {
     assert!(words.contains(".log is damaged at byte"), "{words}");
     assert!(!words.contains("truncate"), "what follows was acknowledged: {words}");
 }
+
+/// Rows `from..to`, and every third of those before taken away.
+fn write_rows(db: &Db, from: u32, to: u32) {
+    let mut batch = Batch::new();
+    for row in from..to {
+        // In an order that has nothing to do with the keys.
+        let key = [b"ab".as_slice(), &row.wrapping_mul(0x9e37_79b1).to_be_bytes()].concat();
+        batch.put(ROWS, &key, &row.to_be_bytes());
+    }
+    for row in (0..from).filter(|row| row % 3 == 0) {
+        batch.delete(ROWS, &[b"ab".as_slice(), &row.wrapping_mul(0x9e37_79b1).to_be_bytes()].concat());
+    }
+    db.commit(&batch, Sync::No).unwrap();
+    db.flush().unwrap();
+}
+
+fn rows_in(db: &Db) -> Vec<u32> {
+    let mut cursor = db.run_cursor(ROWS, None).unwrap();
+    cursor.seek(b"ab");
+    let mut rows = Vec::new();
+    while let Some((_, value)) = cursor.entry().unwrap() {
+        rows.push(u32::from_be_bytes(value.try_into().unwrap()));
+        cursor.next();
+    }
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn rows_that_were_stored_in_levels_are_read_and_written_on() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        // As earlier versions made it: levels, settled on the last one, and a file above.
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let rocks = rocksdb::DB::open_cf(&options, dir.path(), ["log", "rows"]).unwrap();
+        let rows = rocks.cf_handle("rows").unwrap();
+        for row in 0..3_000_u32 {
+            let key = [b"ab".as_slice(), &row.wrapping_mul(0x9e37_79b1).to_be_bytes()].concat();
+            rocks.put_cf(rows, key, row.to_be_bytes()).unwrap();
+            if row == 2_000 {
+                rocks.compact_range_cf(rows, None::<&[u8]>, None::<&[u8]>);
+            }
+        }
+        rocks.flush_cf(rows).unwrap();
+    }
+    let wanted = |end: u32, kept_from: u32| (0..end).filter(|row| *row >= kept_from || row % 3 != 0).collect::<Vec<_>>();
+    let db = open(dir.path());
+    assert_eq!(rows_in(&db), wanted(3_000, 0));
+    // Enough files that they are merged with each other and with what was there.
+    for turn in 0..12 {
+        let from = 3_000 + turn * 500;
+        write_rows(&db, from, from + 500);
+        assert_eq!(rows_in(&db), wanted(from + 500, from));
+    }
+    drop(db);
+    let db = open(dir.path());
+    db.settle().unwrap();
+    assert_eq!(rows_in(&db), wanted(9_000, 8_500));
+}

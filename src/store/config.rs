@@ -1,13 +1,19 @@
 //! Sizes of the store.
 
+use super::memory;
 use crate::kv::{self, Faults};
+
+/// The least that the block cache gets by itself.
+const CACHE_BYTES_LEAST: usize = 256 << 20;
+/// The least that hot events get by themselves.
+const HOT_BYTES_LEAST: usize = 128 << 20;
 
 /// Settings of the store.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// RocksDB's block cache: index rows, and events that are not in the cache below.
+    /// RocksDB's block cache: index rows, and events that are not in the cache below. 0: a share of the memory.
     pub cache_bytes: usize,
-    /// Hot events, ready to be sent.
+    /// Hot events, ready to be sent. 0: a share of the memory.
     pub hot_bytes: usize,
     /// When an event counts as stored.
     pub durability: Durability,
@@ -15,7 +21,8 @@ pub struct Config {
     pub queue_events: usize,
     /// Most bytes of events that may wait for the writer.
     pub queue_bytes: usize,
-    /// Most events in one commit.
+    /// Most events in one commit. Those that come meanwhile wait for all of it: twice as many make the slowest answers later and no
+    /// event cheaper.
     pub batch_events: usize,
     /// Most bytes of events in one commit.
     pub batch_bytes: usize,
@@ -31,17 +38,25 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            cache_bytes: 256 << 20,
-            hot_bytes: 128 << 20,
+            cache_bytes: 0,
+            hot_bytes: 0,
             durability: Durability::Sync,
             queue_events: 16_384,
             queue_bytes: 64 << 20,
-            batch_events: 1_024,
+            batch_events: 512,
             batch_bytes: 4 << 20,
             wal_bytes_max: 128 << 20,
             faults: Faults::default(),
             free_bytes_min: 256 << 20,
         }
+    }
+}
+
+impl Config {
+    /// Bytes of the block cache and of hot events: as they were set, or a share of the memory that the process may use.
+    pub(super) fn cache_sizes(&self) -> (usize, usize) {
+        let or_share = |set: usize, least| if set > 0 { set } else { memory::share(memory::usable_bytes(), least) };
+        (or_share(self.cache_bytes, CACHE_BYTES_LEAST), or_share(self.hot_bytes, HOT_BYTES_LEAST))
     }
 }
 

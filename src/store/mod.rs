@@ -13,6 +13,7 @@ mod config;
 mod count;
 mod error;
 pub mod keys;
+mod memory;
 mod merge;
 mod pending;
 pub mod plan;
@@ -101,14 +102,15 @@ struct Handle {
 impl Store {
     /// Opens (or makes) the store in a directory and starts its writer.
     pub fn open(dir: &Path, config: &Config, clock: Clock, on_commit: OnCommit) -> Result<Self, OpenError> {
-        let schema::Opened { db, salt, state } = schema::open(dir, config)?;
+        let (cache_bytes, hot_bytes) = config.cache_sizes();
+        let schema::Opened { db, salt, state } = schema::open(dir, config, cache_bytes)?;
         let published = Mutex::new(Published { position: db.position(), seq: state.seq });
         let core = Arc::new(Core {
             db,
             published,
             salt,
             clock,
-            hot: HotEvents::new(config.hot_bytes),
+            hot: HotEvents::new(hot_bytes),
             seq: AtomicU64::new(state.seq),
             events: AtomicU64::new(state.events),
             queued_events: AtomicUsize::new(0),

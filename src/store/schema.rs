@@ -86,14 +86,10 @@ pub(super) struct Opened {
 }
 
 /// Opens or makes the store in a directory; refuses a newer format and what is no event store.
-pub(super) fn open(dir: &Path, config: &Config) -> Result<Opened, OpenError> {
+pub(super) fn open(dir: &Path, config: &Config, cache_bytes: usize) -> Result<Opened, OpenError> {
     refuse_strangers(dir)?;
-    let kv = kv::Config {
-        cache_bytes: config.cache_bytes,
-        wal_bytes_max: config.wal_bytes_max,
-        faults: config.faults.clone(),
-        ..kv::Config::default()
-    };
+    let kv =
+        kv::Config { cache_bytes, wal_bytes_max: config.wal_bytes_max, faults: config.faults.clone(), ..kv::Config::default() };
     let db = Db::open(dir, &FAMILIES, &kv)?;
     match db.get(META, FORMAT_KEY).map_err(ReadError::from)? {
         None => make(&db, dir)?,

@@ -64,6 +64,26 @@ have_node() {
     have node && have npm && at_least "$(node --version | tr -d v)" "$node_oldest"
 }
 
+# A Chromium that starts, by one of the names that tests/clients/support/browser.mjs looks for, or by CHROMIUM. Having the name is not
+# enough: Ubuntu's /usr/bin/chromium-browser only asks for a snap.
+have_chromium() {
+    local name names=(chromium chromium-browser google-chrome google-chrome-stable)
+    [ -z "${CHROMIUM:-}" ] || names=("$CHROMIUM")
+    for name in "${names[@]}"; do
+        if have "$name" && "$name" --version >/dev/null 2>&1; then return 0; fi
+    done
+    return 1
+}
+
+need_chromium() {
+    [ -z "${CHROMIUM:-}" ] || fail "CHROMIUM=$CHROMIUM does not start; name a Chromium or Chrome, or unset it"
+    if is_debian && grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null; then
+        fail "missing: a Chromium or Chrome (for the browser tests). Ubuntu's package of that name only installs a snap, which is left to you:" \
+            "install Google Chrome (https://www.google.com/chrome) or another Chromium and run this again; CHROMIUM=PATH names one that is not on the PATH"
+    fi
+    need chromium "Chromium or Chrome (for the browser tests)"
+}
+
 look() {
     have cc || need gcc "a C compiler"
     have c++ || need g++ "a C++ compiler"
@@ -78,6 +98,7 @@ look() {
         python3 -c 'import ensurepip, venv' 2>/dev/null || need "python3 python3-venv" "Python 3 with venv (for the example wallet in Python)"
         # A Node.js that is too old is replaced below, by npm; only its absence is for apt.
         { have node && have npm; } || need "nodejs npm" "Node.js $node_oldest or newer with npm (for the client tests)"
+        have_chromium || need_chromium
     fi
 }
 

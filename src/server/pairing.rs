@@ -31,6 +31,8 @@ const FOLDERS: [&str; 2] = ["/connections/", "/apps/"];
 const TOKEN_CHARS: usize = 32;
 /// How often a page looks whether the owner has decided.
 const REFRESH: &str = "<meta http-equiv=\"refresh\" content=\"5\">";
+/// What follows why a wish cannot be granted.
+const MEND: &str = "Nothing was asked of the wallet's owner; if the app asks for the same again, its makers have to mend it.";
 
 /// Whether a path is one of these pages.
 pub(super) fn is_page(path: &str) -> bool {
@@ -98,10 +100,12 @@ impl PairingPages {
             // To an address of its own, so that loading it again asks for nothing new. Relative: there may be a proxy's path before it.
             Ok(pending) => self.redirect(&pending.token),
             Err(AskError::Wish(error)) => {
-                self.page(StatusCode::BAD_REQUEST, "This cannot be granted", &Parts::words(&escape(&error.to_string())))
+                let words = format!("The app's request was not taken: {}. {MEND}", escape(&error.to_string()));
+                self.page(StatusCode::BAD_REQUEST, "This cannot be granted", &Parts::words(&words))
             }
             Err(AskError::Full(error)) => {
-                self.page(StatusCode::TOO_MANY_REQUESTS, "Not now", &Parts::words(&escape(&error.to_string())))
+                let words = format!("The app's request was not taken: {}.", escape(&error.to_string()));
+                self.page(StatusCode::TOO_MANY_REQUESTS, "Not now", &Parts::words(&words))
             }
         }
     }
@@ -121,9 +125,23 @@ impl PairingPages {
                 let words = "The wallet's owner has declined this request.";
                 self.page(StatusCode::OK, "Declined", &Parts { words, facts: &facts, ..Parts::default() })
             }
-            (Some(Outcome::Granted { .. }), Some(target)) => self.redirect(target.as_str()),
+            (Some(Outcome::Granted { .. }), Some(target)) if matches!(target.scheme(), "http" | "https") => {
+                self.redirect(target.as_str())
+            }
+            (Some(Outcome::Granted { .. }), Some(target)) => self.open_app(target.as_str()),
             (Some(Outcome::Granted { wallet }), None) => self.granted(&pending.wish, &wallet.to_string()),
         }
+    }
+
+    /// Sends the browser to an app's own scheme. Browsers may want a tap for it, and one without that app stays where it is: so it must
+    /// be on a page that says what happened, with a link, and not on the one that waits.
+    fn open_app(&self, target: &str) -> Response<Full<Bytes>> {
+        let target = escape(target);
+        let words = format!(
+            "The wallet's owner has granted this request. If the app does not open by itself, <a href=\"{target}\">go back to it</a>."
+        );
+        let refresh = format!("<meta http-equiv=\"refresh\" content=\"0;url={target}\">");
+        self.page(StatusCode::OK, "Granted", &Parts { words: &words, refresh: &refresh, ..Parts::default() })
     }
 
     /// What the app needs, for people and for the page that opened this one.
@@ -259,6 +277,26 @@ mod tests {
         let before = house.wallet.pending().len();
         assert_eq!(pages.answer(&Method::HEAD, "/apps/new", &query.replace("79be", "79bf"), from()).status(), 200);
         assert_eq!(house.wallet.pending().len(), before, "a HEAD asks for nothing");
+    }
+
+    #[test]
+    fn an_app_of_its_own_scheme_is_a_link_beside_what_happened() {
+        let house = House::new();
+        let pages = PairingPages::new(house.wallet.clone());
+        let query = format!("pubkey={KEY}&request_methods=get_info&name=zap&return_to=zapapp%3A%2F%2Fdone%3Fto%3D%22%27%3Cb%3E");
+        let asked = pages.answer(&Method::GET, "/connections/new", &query, from());
+        let path = format!("/connections/{}", header(&asked, &LOCATION));
+        let handle = house.wallet.pending().last().unwrap().handle.clone();
+        let approved = house.wait(house.wallet.approve(&handle, OwnTerms::default())).unwrap();
+        let granted = pages.answer(&Method::GET, &path, "", from());
+        assert_eq!((granted.status(), header(&granted, &LOCATION)), (StatusCode::OK, String::new()));
+        assert!(!header(&granted, &CONTENT_SECURITY_POLICY).contains("script-src"));
+        let html = house.wait(body(granted));
+        let target = escape(approved.return_to.unwrap().as_str());
+        assert!(target.starts_with("zapapp://done?to=") && target.contains("&amp;pubkey="), "{target}");
+        assert!(html.contains(&format!("<a href=\"{target}\">")), "{html}");
+        assert!(html.contains(&format!("<meta http-equiv=\"refresh\" content=\"0;url={target}\">")), "{html}");
+        assert!(html.contains("has granted") && !html.contains("<b>") && !html.contains("<script"), "{html}");
     }
 
     #[test]

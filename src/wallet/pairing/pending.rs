@@ -11,7 +11,7 @@ use crate::base::hex32::{PublicKey, encode_lower};
 pub const LIFE_S: u64 = 600;
 /// Most wishes that came by the page.
 pub const STRANGERS_MAX: usize = 64;
-/// Most of them from one address (IPv6: one /64).
+/// Most that one address (IPv6: one /64) may have waiting; what the owner has decided waits no longer.
 pub const ADDRESS_MAX: usize = 4;
 /// Most that the owner brought.
 const OWN_MAX: usize = 64;
@@ -91,7 +91,7 @@ impl Room {
             return Ok(same.clone());
         }
         let count = |same: &dyn Fn(&Pending) -> bool| all.iter().filter(|pending| same(pending)).count();
-        if from.is_some() && count(&|pending| pending.from == from) >= ADDRESS_MAX {
+        if from.is_some() && count(&|pending| pending.from == from && pending.outcome.is_none()) >= ADDRESS_MAX {
             return Err(Full::Address);
         }
         let most = if from.is_some() { STRANGERS_MAX } else { OWN_MAX };
@@ -202,7 +202,11 @@ mod tests {
             room.ask(wish(number), from(1), 100).unwrap();
         }
         assert_eq!(room.ask(wish(9), from(1), 100).unwrap_err(), Full::Address);
-        for number in 4..64_u32 {
+        let decided = room.waiting(100)[0].handle.clone();
+        room.decide(&decided, Outcome::Declined, 100);
+        room.ask(wish(9), from(1), 100).unwrap();
+        assert_eq!(room.ask(wish(10), from(1), 100).unwrap_err(), Full::Address, "the rest still counts");
+        for number in 5..64_u32 {
             room.ask(wish(number), from(u8::try_from(number).unwrap()), 100).unwrap();
         }
         assert_eq!(room.ask(wish(9), from(200), 100).unwrap_err(), Full::Room);

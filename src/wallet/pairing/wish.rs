@@ -35,7 +35,7 @@ pub struct Wish {
     pub state: Option<String>,
     /// What the app calls itself. Written by a stranger.
     pub name: Option<String>,
-    /// Where the app's picture is. Written by a stranger, shown as text, never loaded.
+    /// Where the app's picture is. Written by a stranger, never loaded and nowhere shown.
     pub icon: Option<String>,
     /// Where the browser goes in the end.
     pub return_to: Option<Url>,

@@ -27,11 +27,19 @@ export function within(what, promise, ms = PATIENCE_MS) {
     return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+/** Waits, with the same bound, until something is so that tells nobody when it happens. */
+export async function eventually(what, isSo) {
+    for (const end = Date.now() + PATIENCE_MS; !isSo(); await new Promise((resolve) => setTimeout(resolve, 20))) {
+        if (Date.now() > end) throw new Error(`waited ${PATIENCE_MS} ms in vain: ${what}`);
+    }
+}
+
 export class Hearth {
-    static async start() {
+    /** `config` is TOML, added to what every suite here has. */
+    static async start(config = "") {
         const hearth = new Hearth();
         hearth.folder = await mkdtemp(path.join(tmpdir(), "hearth-clients-"));
-        await writeFile(path.join(hearth.folder, "config.toml"), "[rates]\nenabled = false\n");
+        await writeFile(path.join(hearth.folder, "config.toml"), `[rates]\nenabled = false\n${config}`);
         hearth.globals = ["--config", path.join(hearth.folder, "config.toml"), "--data", path.join(hearth.folder, "data")];
         const serve = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         hearth.process = spawn(binary, [...hearth.globals, ...serve], { stdio: ["ignore", "pipe", "pipe"] });

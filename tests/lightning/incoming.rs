@@ -105,26 +105,33 @@ fn a_payment_that_comes_in_is_reported_and_the_mark_moves() {
 }
 
 /// Before there is a mark the first settlement is looked for in LND's list. What settles meanwhile on a page that was read, before
-/// something on a page that was not, is not passed over.
+/// something on a page that was not, is not passed over. Hold invoices are looked for in the same list at the same time, and which of
+/// the two reads a page first is not certain: so either is disturbed, some times.
 #[test]
 fn what_settles_while_the_list_is_read_is_reported() {
     run(async {
-        let mut rig = Rig::start().await;
-        let mut made = Vec::new();
-        for _ in 0..102 {
-            made.push(make(&rig, wanted(fresh(), 11_000)).await.hash);
+        for time in [1, 2, 1, 2, 1, 2] {
+            settle_while_the_list_is_read(time).await;
         }
-        rig.close();
-        let (early, late) = (made[1], made[101]);
-        rig.server.fault(|faults| faults.settle_between_pages = vec![early.0, late.0]);
-        rig.open().await;
-        for hash in [late, early] {
-            assert_eq!(rig.report(&hash, |_| true).await.amount, msat(11_000));
-        }
-        let mark = rig.mark.clone();
-        eventually("the mark on disk", async || std::fs::read_to_string(&mark).unwrap().ends_with(" 2\n")).await;
-        assert_eq!((rig.heard(&early).len(), rig.heard(&late).len()), (1, 1), "once");
     });
+}
+
+async fn settle_while_the_list_is_read(time: u32) {
+    let mut rig = Rig::start().await;
+    let mut made = Vec::new();
+    for _ in 0..102 {
+        made.push(make(&rig, wanted(fresh(), 11_000)).await.hash);
+    }
+    rig.close();
+    let (early, late) = (made[1], made[101]);
+    rig.server.fault(|faults| faults.settle_between_pages = (time, vec![early.0, late.0]));
+    rig.open().await;
+    for hash in [late, early] {
+        assert_eq!(rig.report(&hash, |_| true).await.amount, msat(11_000));
+    }
+    let mark = rig.mark.clone();
+    eventually("the mark on disk", async || std::fs::read_to_string(&mark).unwrap().ends_with(" 2\n")).await;
+    assert_eq!((rig.heard(&early).len(), rig.heard(&late).len()), (1, 1), "once");
 }
 
 #[test]

@@ -41,8 +41,17 @@ pub enum TrackFault {
 pub struct Faults {
     pub send: VecDeque<SendFault>,
     pub track: VecDeque<TrackFault>,
-    /// These invoices settle, one after the other, before the next page of the list of invoices that is not the first is read.
-    pub settle_between_pages: Vec<[u8; 32]>,
+    /// These invoices settle, one after the other, when the second page of the list of invoices is asked for the so-manieth time.
+    pub settle_between_pages: (u32, Vec<[u8; 32]>),
     /// Every call gets this error, such as that of a locked wallet.
     pub refuse_all: Option<&'static str>,
+}
+
+impl Faults {
+    /// What settles because the second page of invoices is asked for.
+    pub fn settle_now(&mut self) -> Vec<[u8; 32]> {
+        let (left, hashes) = &mut self.settle_between_pages;
+        *left = left.saturating_sub(1);
+        if *left == 0 { std::mem::take(hashes) } else { Vec::new() }
+    }
 }

@@ -18,7 +18,7 @@ pub use hearth::Hearth;
 pub use nwc::{App, Scheme};
 
 /// The longest that any single wait may take: far more than a busy machine needs, so that only a hang ever reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Budgets are renewed at midnight UTC, of some days also weekly, monthly and yearly ones: a test that spends and looks at what was
 /// spent begins when the day has time left for all of it.

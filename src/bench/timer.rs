@@ -133,9 +133,9 @@ mod tests {
         let timer = Timer::start().unwrap();
         let mut alarm = timer.alarm();
         let start = Instant::now();
-        let far = alarm.until(start + Duration::from_secs(60));
+        let far = alarm.until(start + Duration::from_secs(3_600));
         assert!(tokio::time::timeout(Duration::from_millis(2), far).await.is_err());
         alarm.until(start + Duration::from_millis(5)).await;
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(60));
     }
 }

@@ -310,17 +310,17 @@ mod tests {
     async fn a_head_that_does_not_come_whole_in_time_is_cut_off() {
         let (mut client, served, peer) = pair().await;
         let serving = tokio::spawn(serve(served, peer.ip(), slot(), site(), config(Duration::from_millis(200))));
+        // As long as it is listened to, and far from the longest head that is taken.
         let dripping = async {
-            for byte in b"GET / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
+            for byte in b"GET / HTTP/1.1\r\nHost: ".iter().chain(std::iter::repeat_n(&b'a', 3_000)) {
                 if client.write_all(&[*byte]).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+            unreachable!("it was never cut off");
         };
-        let started = std::time::Instant::now();
         tokio::join!(dripping, async { assert!(matches!(serving.await.unwrap(), Ended::Refused)) });
-        assert!(started.elapsed() < Duration::from_secs(2));
     }
 
     #[tokio::test]

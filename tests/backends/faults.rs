@@ -78,7 +78,7 @@ async fn a_payment_that_hangs_blocks_nobody() {
     let wallet = Wallet::start::<Rust>();
     let config = Config {
         payments_max: 1,
-        payment_timeout: Duration::from_secs(3),
+        payment_timeout: Duration::from_secs(10),
         ..Config::new(Address::parse(&wallet.address()).unwrap())
     };
     let backend: Arc<dyn Backend> = Arc::new(Grpc::open(config, None).await.unwrap());
@@ -101,7 +101,7 @@ async fn what_found_no_place_was_not_given_to_the_wallet() {
     let backend: Arc<dyn Backend> = Arc::new(Grpc::open(config, None).await.unwrap());
     let new_order = || order(&wallet.invoice(Some(5_000), "settle").0, None);
     let over = SendOrder { until_s: 1, ..new_order() };
-    let orders = [new_order(), new_order(), new_order()];
+    let orders: [SendOrder; 6] = std::array::from_fn(|_| new_order());
     assert!(matches!(answer(send(&backend, &over)).await, SendResult::NotGiven(_)), "its request was over");
     wallet.pause();
     let told: Vec<_> = orders.iter().map(|order| send(&backend, order)).collect();
@@ -110,11 +110,12 @@ async fn what_found_no_place_was_not_given_to_the_wallet() {
         said.push(answer(told).await);
     }
     wallet.go_on();
-    assert!(matches!(said[0], SendResult::Unknown(_)), "{said:?}");
+    // Any of them may have come first.
+    assert!(said.iter().any(|said| matches!(said, SendResult::Unknown(_))), "{said:?}");
     ready(&backend).await;
     let not_given = orders.iter().zip(&said).filter(|(_, said)| matches!(said, SendResult::NotGiven(_)));
     let not_given: Vec<_> = not_given.map(|(order, _)| order).collect();
-    // The second may have had the place of the first for as long as the third waited.
+    // One may have had the place of the first for as long as the others waited.
     assert!(!not_given.is_empty(), "{said:?}");
     for order in not_given.into_iter().chain([&over]) {
         assert_eq!(lookup(&backend, order).await, LookupResult::NotFound);

@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::port::Port;
+
 /// Which example.
 pub trait Example {
     fn command() -> Command;
@@ -48,8 +50,8 @@ pub struct Wallet {
     dir: TempDir,
     make: fn() -> Command,
     child: Option<Child>,
-    /// Where it listens, if on a port: the first start chooses it.
-    port: Option<String>,
+    /// Where it listens, if on a port.
+    port: Option<Port>,
 }
 
 /// What opens a port.
@@ -62,10 +64,10 @@ impl Wallet {
 
     /// On a port of the loopback interface, with a token.
     pub fn start_on_a_port<E: Example>() -> Self {
-        Self::start_at::<E>(Some("127.0.0.1:0".to_owned()))
+        Self::start_at::<E>(Some(Port::reserve()))
     }
 
-    fn start_at<E: Example>(port: Option<String>) -> Self {
+    fn start_at<E: Example>(port: Option<Port>) -> Self {
         let dir = tempfile::Builder::new().prefix("hearth-wallet-").tempdir().unwrap();
         let mut wallet = Self { dir, make: E::command, child: None, port };
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(wallet.token_file()).unwrap();
@@ -100,9 +102,6 @@ impl Wallet {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         self.child = Some(child);
         let place = line.trim().strip_prefix("listening at ").expect("the wallet did not start");
-        if let Some(port) = &mut self.port {
-            place.clone_into(port);
-        }
         assert_eq!(place, self.address());
     }
 
@@ -130,7 +129,7 @@ impl Wallet {
     /// As hearth's configuration names it.
     pub fn address(&self) -> String {
         let socket = || format!("unix:{}", self.dir.path().join("wallet.sock").display());
-        self.port.clone().unwrap_or_else(socket)
+        self.port.as_ref().map_or_else(socket, |port| format!("127.0.0.1:{}", port.number()))
     }
 
     fn neighbours(&self) -> PathBuf {

@@ -257,9 +257,14 @@ static ssize_t fitting(const char *path, size_t bytes) {
     return (ssize_t)fits;
 }
 
-static void pause_ms(int ms) {
-    struct timespec left = {ms / 1000, (ms % 1000) * 1000000L};
-    while (nanosleep(&left, &left) != 0 && errno == EINTR) {}
+/* In short steps, because the test may make the delay shorter meanwhile. */
+static void pause_for_delay(void) {
+    struct timespec began, now, step = {0, 10 * 1000000L};
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    do {
+        nanosleep(&step, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 < control->delay_ms);
 }
 
 /* Which action is due at this call. */
@@ -276,7 +281,7 @@ static enum action due(const char *path, enum call call) {
 static void strike(enum action action, int after) {
     if (!control || control->after != after) return;
     if (action == KILL) kill(getpid(), SIGKILL);
-    if (action == DELAY) pause_ms(control->delay_ms);
+    if (action == DELAY) pause_for_delay();
 }
 
 static ssize_t written(int fd, const char *path, const void *data, size_t bytes, off64_t offset, int at) {

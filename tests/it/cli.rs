@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::hearth::{BINARY, finish, mode};
-use crate::support::{App, Hearth};
+use crate::support::{App, Hearth, clear_of_midnight};
 
 fn bare(arguments: &[&str]) -> std::process::Output {
     let mut command = Command::new(BINARY);
@@ -154,6 +154,7 @@ async fn a_taken_port_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owner_sees_connections_accounts_payments_and_figures() {
+    clear_of_midnight().await;
     let hearth = Hearth::start();
     let options = [
         "--account",

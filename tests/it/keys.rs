@@ -1,6 +1,6 @@
 //! The secrets at the command line: sealed seeds, backup words, credentials, and what is said when something is wrong.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -43,7 +43,11 @@ fn seed_file(hearth: &Hearth) -> std::path::PathBuf {
 
 fn fed(mut command: Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    match child.stdin.take().unwrap().write_all(input.as_bytes()) {
+        // What is refused before anything is asked for reads nothing.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.unwrap(),
+    }
     child.wait_with_output().unwrap()
 }
 
@@ -143,15 +147,16 @@ fn backup_words_are_shown_once_and_bring_the_keys_back() {
 
     refused(&fed(restored.command(&["init", "--from-words"]), &words), 1, &["is there already and is never overwritten"]);
     let empty = Hearth::prepared("");
-    let first = words.split(' ').next().unwrap();
+    let (_, others) = words.split_once(' ').unwrap();
     for (input, said) in [
-        (words.replacen(' ', "x ", 1), "word 1 is none of the words"),
-        (words.split(' ').skip(1).collect::<Vec<_>>().join(" "), "these are 23 words"),
+        (format!("zebrax {others}"), "word 1 is none of the words"),
+        (["zebra"; 23].join(" "), "these are 23 words"),
         (String::new(), "nothing was typed"),
     ] {
         let output = fed(empty.command(&["init", "--from-words"]), &input);
         refused(&output, 1, &[said]);
-        assert!(!text(&output.stderr).contains(&format!(" {first}")), "a word was shown");
+        // A word that no sentence has; of those that were drawn one may stand in the refusal by chance.
+        assert!(!text(&output.stderr).contains("zebra"), "a word was shown");
         assert!(!seed_file(&empty).exists());
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::http::http;
-use crate::support::{App, Hearth, Key};
+use crate::support::{App, Hearth, Key, clear_of_midnight};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -23,6 +23,7 @@ fn app(key: &Key, wallet: &Value) -> App {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_is_granted_whole_and_the_app_finds_its_answer() {
+    clear_of_midnight().await;
     let hearth = Hearth::start();
     let key = Key::random();
     let mut client = hearth.client().await;

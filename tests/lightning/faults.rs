@@ -122,7 +122,7 @@ fn errors_before_the_first_word_are_failures_only_where_lnd_cannot_have_begun() 
 #[test]
 fn a_question_without_an_answer_is_unknown() {
     run(async {
-        let rig = Rig::with(|config| config.call_timeout = Duration::from_secs(1)).await;
+        let rig = Rig::with(|config| config.call_timeout = Duration::from_secs(5)).await;
         let invoice = rig.near().invoice(Some(8_200), "silence");
         let hash = hash_of(&invoice);
         assert!(matches!(rig.send(order(&invoice, 8_200, 0)).await, SendResult::Settled { .. }));

@@ -1,6 +1,6 @@
 //! Lightning nodes that pay each other: ldk-node on the chain of this process, with channels that are ready.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ldk_node::bitcoin::Network;
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::chain::Chain;
 use crate::store::MemoryStore;
+use crate::support::port::Port;
 use crate::support::{PATIENCE, eventually};
 
 /// More events than any test makes.
@@ -26,19 +27,16 @@ pub struct Node {
     pub inner: Arc<ldk_node::Node>,
     pub events: broadcast::Sender<Event>,
     pump: JoinHandle<()>,
-}
-
-/// A free port. Somebody else could take it meanwhile; nothing in the tests does.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    _port: Port,
 }
 
 impl Node {
     /// Starts a node; to be called inside a runtime with several threads.
     pub fn start(name: &str, chain: SocketAddr) -> Self {
+        let port = Port::reserve();
         let config = Config {
             network: Network::Regtest,
-            listening_addresses: Some(vec![SocketAddress::TcpIpV4 { addr: [127, 0, 0, 1], port: free_port() }]),
+            listening_addresses: Some(vec![SocketAddress::TcpIpV4 { addr: [127, 0, 0, 1], port: port.number() }]),
             anchor_channels_config: Some(AnchorChannelsConfig {
                 trusted_peers_no_reserve: Vec::new(),
                 per_channel_reserve_sats: 25_000,
@@ -64,7 +62,7 @@ impl Node {
                 }
             }
         });
-        Self { inner, events, pump }
+        Self { inner, events, pump, _port: port }
     }
 
     /// 66 hex digits.

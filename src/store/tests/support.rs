@@ -101,7 +101,7 @@ pub(in crate::store) fn everything(store: &Store) -> Vec<Event> {
 
 /// Waits until something is so.
 pub(in crate::store) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(20));

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 
 // First, because it gives older versions of Node.js a WebSocket, which the libraries look for when they are loaded.
-import { Hearth, within } from "../support/hearth.mjs";
+import { Hearth, clearOfMidnight, within } from "../support/hearth.mjs";
 
 import { NWCClient } from "@getalby/sdk/nwc";
 
@@ -14,6 +14,7 @@ const hashOf = (preimage) => createHash("sha256").update(Buffer.from(preimage, "
 describe("@getalby/sdk NWCClient", () => {
     let hearth, payer, payee;
     before(async () => {
+        await clearOfMidnight();
         hearth = await Hearth.start();
         payer = client(await hearth.connect("payer", "--account", "payer", "--budget-msat", "600000", "--renewal", "daily"));
         await hearth.fund("payer", 1_000_000);

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 
 // First, because it gives older versions of Node.js a WebSocket, which the libraries look for when they are loaded.
-import { Hearth, within } from "../support/hearth.mjs";
+import { Hearth, patient, within } from "../support/hearth.mjs";
 import { Findings } from "../support/matrix.mjs";
 
 import { NWCClient } from "@getalby/sdk/nwc";
@@ -18,7 +18,7 @@ describe("nostr-tools nip47", () => {
     const found = new Findings("nostr-tools (NIP-04)");
     before(async () => {
         hearth = await Hearth.start();
-        relay = await Relay.connect(hearth.url);
+        relay = patient(await Relay.connect(hearth.url));
         payee = new NWCClient({ nostrWalletConnectUrl: (await hearth.connect("payee", "--account", "payee")).uri });
     });
     after(async () => {

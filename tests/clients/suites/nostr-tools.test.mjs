@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 // First, because it gives older versions of Node.js a WebSocket, which the libraries look for when they are loaded.
-import { Hearth, within } from "../support/hearth.mjs";
+import { Hearth, PATIENCE_MS, patient, within } from "../support/hearth.mjs";
 
 import { finalizeEvent, generateSecretKey, getPublicKey, verifyEvent } from "nostr-tools/pure";
 import { SimplePool } from "nostr-tools/pool";
@@ -17,7 +17,7 @@ describe("nostr-tools", () => {
     let hearth, relay;
     before(async () => {
         hearth = await Hearth.start();
-        relay = await Relay.connect(hearth.url);
+        relay = patient(await Relay.connect(hearth.url));
     });
     after(async () => {
         relay?.close();
@@ -55,7 +55,7 @@ describe("nostr-tools", () => {
 
     test("a subscription hears what comes later", async () => {
         const key = generateSecretKey();
-        const pool = new SimplePool();
+        const pool = new SimplePool({ maxWaitForConnection: PATIENCE_MS });
         const heard = within("the live event", new Promise((resolve) => {
             pool.subscribeMany([hearth.url], { authors: [getPublicKey(key)] }, {
                 onevent: resolve,
@@ -100,7 +100,7 @@ describe("nostr-tools", () => {
 
     test("a protected event is taken after authentication", async () => {
         const key = generateSecretKey();
-        const own = await Relay.connect(hearth.url);
+        const own = patient(await Relay.connect(hearth.url));
         const event = note(key, "mine", { tags: [["-"]] });
         await assert.rejects(within("OK false", own.publish(event)), /auth-required: /);
         await within("AUTH", own.auth(async (template) => finalizeEvent(template, key)));

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 
 // First, because it gives older versions of Node.js a WebSocket, which the libraries look for when they are loaded.
-import { Hearth, within } from "../support/hearth.mjs";
+import { Hearth, patient, within } from "../support/hearth.mjs";
 
 import { NWCClient, NWCWalletService, NWCWalletServiceKeyPair } from "@getalby/sdk/nwc";
 import NDK from "@nostr-dev-kit/ndk";
@@ -67,7 +67,7 @@ describe("an outside wallet service", () => {
     });
 
     test("hearth keeps none of it for those who cannot name it", async () => {
-        const relay = await Relay.connect(hearth.url);
+        const relay = patient(await Relay.connect(hearth.url));
         const seen = [];
         await within("EOSE", new Promise((resolve) => {
             relay.subscribe([{}, { kinds: [13194, 23194, 23195] }], { onevent: (event) => seen.push(event), oneose: resolve });

@@ -34,6 +34,18 @@ export async function eventually(what, isSo) {
     }
 }
 
+/** A connection of nostr-tools that waits as long as we do; its own patience of 4.4 s may end before a busy machine has answered. */
+export function patient(relay) {
+    relay.baseEoseTimeout = relay.publishTimeout = PATIENCE_MS;
+    return relay;
+}
+
+/** Budgets are renewed at midnight UTC: a suite that spends and looks at what was spent begins when the day has a minute left. */
+export async function clearOfMidnight() {
+    const leftMs = 86_400_000 - (Date.now() % 86_400_000);
+    if (leftMs < 60_000) await new Promise((resolve) => setTimeout(resolve, leftMs + 1_000));
+}
+
 export class Hearth {
     /** `config` is TOML, added to what every suite here has. */
     static async start(config = "") {

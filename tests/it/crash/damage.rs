@@ -337,7 +337,7 @@ fn a_flipped_bit_in_the_event_store_never_shows_another_event() {
     publish(&store, &notes[..300]);
     store.close();
     drop(store);
-    let store = store_in(base.path()).unwrap();
+    let store = super::unlocked(|| store_in(base.path()), |error| error.to_string()).unwrap();
     publish(&store, &notes[300..]);
     drop(store);
     let files = files_of(base.path());

@@ -122,6 +122,11 @@ impl Control {
         self.put(COUNTDOWN, nth);
     }
 
+    /// What is being delayed goes on.
+    pub fn release(&self) {
+        self.put(DELAY, 0);
+    }
+
     /// From now on only so many bytes fit into files with `only` in their path; `None`: as many as you like.
     pub fn room(&self, bytes: Option<i64>, only: &str) {
         self.only(only);

@@ -15,9 +15,47 @@ mod secrets;
 mod till;
 mod windows;
 
+use std::sync::{Condvar, Mutex};
+
 use serde_json::{Value, json};
 
-use crate::support::{App, Client, Event};
+use crate::support::{App, Client, Event, PATIENCE};
+
+/// Processes of the crash windows at a time, of all tests that run together: they mostly wait, but where a hundred of them start at once
+/// on a small machine, none is ready in time.
+const PLACES: usize = 20;
+static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// One of them, until it is dropped.
+struct Place;
+
+impl Place {
+    fn take() -> Self {
+        let (taken, freed) = &TAKEN;
+        *freed.wait_while(taken.lock().unwrap(), |taken| *taken >= PLACES).unwrap() += 1;
+        Self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap() -= 1;
+        TAKEN.1.notify_one();
+    }
+}
+
+/// Opens again what this process had open just now. A child that another test has forked holds a copy of the lock until its exec.
+fn unlocked<T, E>(open: impl Fn() -> Result<T, E>, words: impl Fn(&E) -> String) -> Result<T, E> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match open() {
+            Err(error) if words(&error).contains("is in use by another process") && std::time::Instant::now() < deadline => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
+}
 
 /// Sends a request, for the first time or again, and returns its answer, whether it was kept from before or comes now.
 async fn ask_again(app: &App, client: &mut Client, request: &Event) -> (Event, Value) {

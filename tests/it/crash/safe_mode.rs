@@ -79,7 +79,7 @@ async fn is_safe(house: &House) -> Event {
     assert!(state["alarms"][0].as_str().unwrap().contains("safe mode"), "{state}");
     let text = String::from_utf8(hearth.run(&["wallet", "status"]).stdout).unwrap();
     assert!(text.contains("YES: ") && text.contains("ALARM"), "{text}");
-    assert!(hearth.log().contains("wallet is in safe mode"));
+    hearth.says("wallet is in safe mode");
     assert_eq!(hearth.figure("wallet_safe_mode").await, 1.0);
     assert_eq!(hearth.figure("nwc_invariant_violations_total").await, 1.0);
 

@@ -84,6 +84,7 @@ fn word(fault: Fault) -> String {
 }
 
 fn run(case: Case) {
+    let _place = super::Place::take();
     let (disk, mut till) = (Disk::new(), Till::new());
     let strike = format!("{:?} {}", case.point, word(case.fault));
     let first = till.start(Some(&disk), |command| {
@@ -146,7 +147,7 @@ fn fail(till: &mut Till, case: Case, answers: &mut Answers) {
     }
 }
 
-/// Waits until every request is answered: within a minute of healing.
+/// Waits until every request is answered, with a bound.
 fn hear_all(till: &mut Till, requests: u64, answers: &mut Answers) {
     let until = later(PATIENCE);
     while !answers.has_all(requests) {

@@ -174,6 +174,15 @@ impl Hearth {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Waits until these words stand in the log of a server that goes on: its line may still be on its way.
+    pub fn says(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < deadline, "{words:?} is not in the log:\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Lines on stdout after the first.
     pub fn further_output(&self) -> Vec<String> {
         self.stdout.as_ref().map_or_else(Vec::new, |lines| lines.try_iter().collect())

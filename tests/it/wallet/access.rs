@@ -1,7 +1,5 @@
 //! Who may what: strangers, revoked and expired connections, lists of methods.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::Two;
@@ -58,12 +56,11 @@ async fn a_revoked_connection_is_told_unauthorized_for_ever() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_ends_at_its_time() {
     let hearth = Hearth::start();
-    let app = App::connect(&hearth, "short", &["--expires", "3s"]);
+    let app = App::connect(&hearth, "short", &["--expires", "8s"]);
     let mut client = hearth.client().await;
     assert_eq!(app.balance(&mut client).await, 0);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    eventually("its time", async || hearth.json(&["wallet", "show", "short"])["state"] == "expired").await;
     assert_eq!(app.refusal(&mut client, "get_balance", json!({})).await, "UNAUTHORIZED");
-    assert_eq!(hearth.json(&["wallet", "show", "short"])["state"], "expired");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Budgets and limits as they look from outside: many at once, strangers by the thousand, one app that floods.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::Two;
 use crate::support::client::Heard;
 use crate::support::event::id_of;
-use crate::support::{App, Client, Event, Hearth, now_s};
+use crate::support::{App, Client, Event, Hearth, clear_of_midnight, now_s};
 
 /// Sends requests without waiting, a few hundred at a time, and gives the verdicts in their order.
 async fn publish_all(client: &mut Client, requests: &[Event]) -> Vec<bool> {
@@ -28,6 +28,7 @@ async fn publish_all(client: &mut Client, requests: &[Event]) -> Vec<bool> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_payments_at_once_against_a_budget_for_three_are_exactly_three() {
+    clear_of_midnight().await;
     let hearth = Hearth::start();
     let options = ["--account", "payer", "--budget-msat", "3999", "--renewal", "yearly"];
     let payer = App::connect(&hearth, "payer", &options);
@@ -109,10 +110,8 @@ fn fingerprint(folder: &Path) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_requests_of_strangers_write_no_byte() {
     const REQUESTS: usize = 100_000;
+    // Of the apps nobody speaks before the end: which scheme a client speaks is noted some time after its first request.
     let mut two = Two::new(1_000).await;
-    two.payer.balance(&mut two.client).await;
-    // The first request of a client may note which scheme it speaks, at the next round of the housekeeping.
-    tokio::time::sleep(Duration::from_secs(11)).await;
     let wallet = two.hearth.data().join("wallet");
     let before = fingerprint(&wallet);
     let tags = vec![vec!["p".to_owned(), two.payer.wallet.clone()]];

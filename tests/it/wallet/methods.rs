@@ -6,7 +6,7 @@ use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescriptionRef};
 use serde_json::{Value, json};
 
 use super::{Two, hash_of};
-use crate::support::{App, Hearth, now_s};
+use crate::support::{App, Hearth, clear_of_midnight, now_s};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn get_info_says_what_this_connection_may() {
@@ -157,6 +157,7 @@ async fn transactions_come_newest_first_in_pages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_is_told_and_counts_what_was_spent() {
+    clear_of_midnight().await;
     let hearth = Hearth::start();
     let free = App::connect(&hearth, "free", &["--account", "payer"]);
     hearth.fund("payer", 1_000_000);

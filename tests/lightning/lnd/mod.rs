@@ -22,7 +22,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::node::{Node, free_port};
+use crate::node::Node;
+use crate::support::port::Port;
 pub use faults::{Faults, SendFault, TrackFault};
 use invoices::Invoices;
 
@@ -43,7 +44,7 @@ struct Inner {
 pub struct LndServer {
     inner: Arc<Inner>,
     dir: TempDir,
-    port: u16,
+    port: Port,
     key_pem: String,
     serving: Mutex<Option<JoinHandle<()>>>,
     watching: JoinHandle<()>,
@@ -66,7 +67,7 @@ impl LndServer {
         std::fs::write(dir.path().join("tls.cert"), cert_pem).unwrap();
         write_macaroon(&dir.path().join("hearth.macaroon"), MACAROON);
         let watching = tokio::spawn(invoices::watch(Arc::clone(&inner)));
-        let server = Self { inner, dir, port: free_port(), key_pem, serving: Mutex::new(None), watching };
+        let server = Self { inner, dir, port: Port::reserve(), key_pem, serving: Mutex::new(None), watching };
         server.resume().await;
         server
     }
@@ -74,7 +75,7 @@ impl LndServer {
     /// What hearth is told to reach it.
     pub fn config(&self) -> Config {
         Config {
-            address: format!("127.0.0.1:{}", self.port),
+            address: format!("127.0.0.1:{}", self.port.number()),
             cert_file: self.dir.path().join("tls.cert"),
             macaroon_file: self.dir.path().join("hearth.macaroon"),
             network: Network::Regtest,
@@ -117,7 +118,7 @@ impl LndServer {
     /// It is there again, on the same port, with what it knew.
     pub async fn resume(&self) {
         let cert_pem = std::fs::read(self.file("tls.cert")).unwrap();
-        let task = wire::serve(Arc::clone(&self.inner), self.port, &cert_pem, self.key_pem.as_bytes()).await;
+        let task = wire::serve(Arc::clone(&self.inner), self.port.number(), &cert_pem, self.key_pem.as_bytes()).await;
         *self.serving.lock().unwrap() = Some(task);
     }
 

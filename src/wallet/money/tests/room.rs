@@ -354,7 +354,7 @@ fn a_disk_that_fails_sends_nothing_and_ends_the_process() {
     let (text, _) = foreign(1);
     life.faults.fail_after(0);
     assert_eq!(life.pay(0, 1, &text), PayReply::Failed);
-    assert!(life.fatal.recv_timeout(Duration::from_secs(5)).unwrap().contains("writing to the database failed"));
+    assert!(life.fatal.recv_timeout(Duration::from_secs(20)).unwrap().contains("writing to the database failed"));
     assert_eq!(life.pay(0, 2, &text), PayReply::Failed);
     assert!(life.backend.sent.lock().is_empty() && life.published.try_recv().is_err());
     drop(life);

@@ -163,7 +163,7 @@ impl Desk {
         self.answers.len() == self.requests.len()
     }
 
-    /// Waits until every request is answered: within a minute of healing.
+    /// Waits until every request is answered, with a bound.
     async fn hear_all(&mut self, client: &mut Client) {
         let until = tokio::time::Instant::now() + PATIENCE;
         while !self.has_all() {
@@ -204,6 +204,7 @@ impl Desk {
 }
 
 fn run(case: Case, template: &Template) {
+    let _place = super::Place::take();
     let wallet = Wallet::start(!case.was_sent(), 0);
     let mut hearth = template.hearth(&wallet);
     let disk = Arc::new(Disk::new());

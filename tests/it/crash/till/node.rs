@@ -27,6 +27,9 @@ use super::{FEE_MSAT, Point, Said, bare_preimage, preimage};
 pub(super) const REQUESTS_MAX: u64 = 2_000;
 /// So long the node needs before it admits that a payment was made.
 const NODE_IS_SLOW: Duration = Duration::from_secs(2);
+/// Files of the journal, and not the anchor beside them: its sync of the commit before may come at any time.
+const JOURNAL: &str = "/wallet/0";
+
 /// Where this process is to be struck, and how.
 #[derive(Clone)]
 pub(super) struct Strike {
@@ -57,10 +60,10 @@ impl Strike {
             return;
         }
         match (point, self.fault) {
-            (Point::W0 | Point::W4, fault) => self.control.arm(fault, When::Before, 1, "/wallet/"),
+            (Point::W0 | Point::W4, fault) => self.control.arm(fault, When::Before, 1, JOURNAL),
             (Point::W0Anchor | Point::W4Anchor, fault) => self.control.arm(fault, When::Before, 1, "/wallet/ANCHOR"),
             (_, Fault::Kill) => strike_dead(),
-            (_, Fault::Fail) => self.control.arm(Fault::Fail, When::Before, 1, "/wallet/"),
+            (_, Fault::Fail) => self.control.arm(Fault::Fail, When::Before, 1, JOURNAL),
             (_, Fault::Delay { ms }) => thread::sleep(Duration::from_millis(u64::try_from(ms).unwrap())),
         }
     }

@@ -125,8 +125,12 @@ fn walk(path: &Path, depth: Depth) -> Result<(), Damage> {
         let length = fill(&mut file, &mut block).map_err(failed)?;
         let bytes = block.get(..length).unwrap_or_default();
         match records(bytes, depth, &mut is_inside) {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
+            Ok(Block::Whole) => {}
+            Ok(Block::Ends) => return Ok(()),
+            Ok(Block::Room(at)) => {
+                let Some(is_followed) = stands_behind(&mut file, length).map_err(failed)? else { return Ok(()) };
+                return Err(Damage::Record { file: name, at: begin.saturating_add(at as u64), is_followed });
+            }
             Err(at) => {
                 let is_followed = begins_behind(&mut file, bytes, at).map_err(failed)?;
                 return Err(Damage::Record { file: name, at: begin.saturating_add(at as u64), is_followed });
@@ -155,6 +159,21 @@ fn begins_behind(file: &mut File, block: &[u8], at: usize) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// What stands in the blocks behind one that ends in zeros: `None` for more zeros, else whether a whole record begins there. A record
+/// whose first part was lost when the power went, and a later one not, looks like this.
+fn stands_behind(file: &mut File, length: usize) -> io::Result<Option<bool>> {
+    let mut next = vec![0; BLOCK_BYTES];
+    let (mut length, mut found) = (length, None);
+    while length == BLOCK_BYTES && found != Some(true) {
+        length = fill(file, &mut next)?;
+        let bytes = next.get(..length).unwrap_or_default();
+        if bytes.iter().any(|byte| *byte != 0) {
+            found = Some(begins_whole(bytes));
+        }
+    }
+    Ok(found)
 }
 
 /// Whether among the whole records from here on one is the beginning of something.
@@ -187,25 +206,38 @@ fn fill(file: &mut File, block: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// The records of one block. `Ok(false)`: here begins what was never written, or another format. `Err`: where a record is damaged.
-fn records(block: &[u8], depth: Depth, is_inside: &mut bool) -> Result<bool, usize> {
+/// How a block ends.
+enum Block {
+    /// With its last record; more may follow.
+    Whole,
+    /// With what was never finished, or another format.
+    Ends,
+    /// With zeros from here on.
+    Room(usize),
+}
+
+/// The records of one block. `Err`: where a record is damaged.
+fn records(block: &[u8], depth: Depth, is_inside: &mut bool) -> Result<Block, usize> {
     let mut at = 0;
     while let Some((header, rest)) = block.get(at..).and_then(|rest| rest.split_at_checked(HEADER_BYTES)) {
-        let [a, b, c, d, low, high, kind] = *header else { return Ok(false) };
+        let [a, b, c, d, low, high, kind] = *header else { return Ok(Block::Ends) };
         let (expected, length) = (u32::from_le_bytes([a, b, c, d]), usize::from(u16::from_le_bytes([low, high])));
         if header.iter().all(|byte| *byte == 0) {
-            // Room that was made in advance; RocksDB reads nothing behind it either.
-            let is_room = depth == Depth::End || rest.iter().all(|byte| *byte == 0);
-            return if is_room { Ok(false) } else { Err(at) };
+            // Room that was made in advance; RocksDB goes on with the next block.
+            return match depth {
+                Depth::End => Ok(Block::Ends),
+                Depth::Payload if rest.iter().all(|byte| *byte == 0) => Ok(Block::Room(at)),
+                Depth::Payload => Err(at),
+            };
         }
         let is_known = matches!(kind, 1..=4);
         if !is_known && depth == Depth::End {
-            return Ok(false);
+            return Ok(Block::Ends);
         }
         let payload = match rest.get(..length) {
             Some(payload) => payload,
             // The file ends within it, as after a crash; unless it would fit, and it is the length that is wrong.
-            None if block.len() < BLOCK_BYTES && !fits_shorter(kind, rest, expected) => return Ok(false),
+            None if block.len() < BLOCK_BYTES && !fits_shorter(kind, rest, expected) => return Ok(Block::Ends),
             None => return Err(at),
         };
         let follows = *is_inside == matches!(kind, 3 | 4);
@@ -215,7 +247,7 @@ fn records(block: &[u8], depth: Depth, is_inside: &mut bool) -> Result<bool, usi
         *is_inside = matches!(kind, 2 | 3);
         at += HEADER_BYTES + length;
     }
-    Ok(true)
+    Ok(Block::Whole)
 }
 
 /// Whether the checksum is that of the first bytes, for any number of them.
@@ -352,6 +384,37 @@ mod tests {
         bytes[last + 5] ^= 0x10;
         fs::write(&path, &bytes).unwrap();
         assert!(matches!(inspect(dir.path()), Err(Damage::Record { at, .. }) if at == last as u64));
+    }
+
+    /// The first part of a large record was lost when the power went, to the end of a block, and the rest was not. RocksDB reads over
+    /// zeros and then misses the beginning.
+    #[test]
+    fn a_lost_part_of_a_record_of_several_blocks_is_told_with_its_place() {
+        for (from, to) in [(None, 1), (None, 2), (Some(1), 2)] {
+            let dir = tempfile::tempdir().unwrap();
+            let db = Db::open(dir.path(), &FAMILIES, &Config::default()).unwrap();
+            let put = |key: &[u8], bytes: usize| {
+                let mut batch = Batch::new();
+                batch.put(Family::nth(0), key, &vec![7; bytes]);
+                db.commit(&batch, Sync::Yes).unwrap();
+            };
+            put(b"before", 100);
+            let path = named(dir.path(), ".log");
+            let begin = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+            put(b"large", 3 * BLOCK_BYTES);
+            drop(db);
+            let mut bytes = fs::read(&path).unwrap();
+            let from = from.map_or(begin, |block: usize| block * BLOCK_BYTES);
+            bytes[from..to * BLOCK_BYTES].fill(0);
+            fs::write(&path, &bytes).unwrap();
+            let refused = Db::open(dir.path(), &FAMILIES, &Config::default()).err().unwrap();
+            let OpenError::Damaged { damage: Damage::Record { at, is_followed, .. }, .. } = refused else { panic!("{refused}") };
+            assert_eq!((at, is_followed), (from as u64, false));
+            fs::write(&path, &bytes[..from]).unwrap();
+            let db = Db::open(dir.path(), &FAMILIES, &Config::default()).unwrap();
+            let is_there = |key: &[u8]| db.get(Family::nth(0), key).unwrap().is_some();
+            assert_eq!((is_there(b"before"), is_there(b"large")), (true, false));
+        }
     }
 
     #[test]

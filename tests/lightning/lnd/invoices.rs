@@ -195,7 +195,7 @@ impl Inner {
     pub(super) fn list_invoices(&self, asked: &ListInvoicesRequest) -> ListInvoicesResponse {
         let since = i64::try_from(asked.creation_date_start).unwrap();
         let mut invoices = self.invoices.lock().unwrap();
-        if asked.index_offset == u64::from(asked.num_max_invoices) {
+        if asked.index_offset == asked.num_max_invoices {
             for hash in self.faults.lock().unwrap().settle_now() {
                 invoices.change(&hash, InvoiceState::Settled, |invoice| invoice.amt_paid_msat = invoice.value_msat);
             }

@@ -59,7 +59,10 @@ impl Ticket {
     }
 
     pub(super) fn reply(mut self, verdict: Verdict) {
-        if let Some(reply) = self.reply.take() {
+        let reply = self.reply.take();
+        // The mark goes first: who has the `OK` may ask again at once, and must not be told that the answer will come.
+        drop(self);
+        if let Some(reply) = reply {
             reply(verdict);
         }
     }

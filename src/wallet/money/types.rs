@@ -338,7 +338,7 @@ pub struct Page {
 /// What is known of a request without asking the disk.
 #[derive(Clone, Debug)]
 pub enum KnownAnswer {
-    /// On disk and under way; the answer will be published.
+    /// On disk and under way: the answer will be published, unless the keys for it are gone.
     Pending,
     /// The answer, byte for byte as it was and will be.
     Answered(Event),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Publisher;
-use super::access::audit::{Answered, Audit};
+use super::access::audit::{Answered, Audit, RefusedPayment};
 use super::access::keys::WalletSeed;
 use super::access::table::{Keys, Table};
 use super::asked::Asked;
@@ -52,6 +52,11 @@ impl<'a> Addressee<'a> {
             created_at_s: request.created_at_s,
             item_tag: request.item_tag.as_deref(),
         }
+    }
+
+    /// Which item of several; `None`: the answer is to all of the request.
+    fn item(&self) -> Option<u16> {
+        self.item_tag.map(|_| self.request.item)
     }
 }
 
@@ -125,7 +130,7 @@ impl Answers {
         &self.asked
     }
 
-    /// Payments that were refused before the start.
+    /// Payments that were refused and left no record.
     pub(super) fn refused(&self) -> &Refused {
         &self.refused
     }
@@ -196,8 +201,13 @@ impl Answers {
         }
     }
 
-    /// Answers with a refusal. `name` is the method as the client wrote it.
+    /// Answers with a refusal that the journal does not hold; a payment's stands all the same. `name` is the method as the client
+    /// wrote it.
     pub fn refuse(&self, to: &Addressee<'_>, method: &str, name: &str, refusal: &Refusal) {
+        if Method::parse(method).is_some_and(Method::is_payment) {
+            let (request, asked_at_s, item) = (to.request.event, to.created_at_s, to.item());
+            self.refused.remember(&to.keys.wallet, RefusedPayment { request, asked_at_s, item, code: refusal.code });
+        }
         self.answer(to, method, &failure(name, refusal), Err(refusal));
     }
 
@@ -205,7 +215,8 @@ impl Answers {
         let method = Method::parse(method).map_or("unknown", Method::as_str);
         let amount = self.asked.end(&to.request, amount);
         let (request, asked_at_s, answered_at_ms) = (to.request.event, to.created_at_s, self.clock.now_ms());
-        self.audit.answered(&to.keys.wallet, Answered { request, asked_at_s, answered_at_ms, method, result, amount });
+        let item = to.item();
+        self.audit.answered(&to.keys.wallet, Answered { request, item, asked_at_s, answered_at_ms, method, result, amount });
     }
 
     fn keys(&self, request: &RequestRef) -> Option<Arc<Keys>> {

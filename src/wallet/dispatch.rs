@@ -19,6 +19,7 @@ use super::methods::{
     Desk, Errand, cancel_hold_invoice, get_balance, get_budget, get_info, list_transactions, lookup_invoice, make_hold_invoice,
     make_invoice, pay, pay_invoice, pay_keysend, receive, settle_hold_invoice, sign_message, transaction_json,
 };
+use super::money::ReadError;
 use super::money::types::{InvoiceOrder, On, PayOrder, PayReply, Selector, Transaction, Viewer};
 use super::notify::Promise;
 use super::service::Wallet;
@@ -27,7 +28,7 @@ use super::wire::info_event::Offer;
 use super::wire::method::Method;
 use super::wire::request::{Call, Pay};
 use super::wire::response::success;
-use crate::base::hex32::EventId;
+use crate::base::hex32::{EventId, PublicKey};
 use crate::protocol::reason::{Reason, Verdict};
 
 /// A request that may be done.
@@ -165,7 +166,10 @@ impl Wallet {
                 Ok(pay::Chosen { errand, hash, amount, .. }) => {
                     self.pay(job, terms::Method::Pay, errand, Some((hash, amount)));
                 }
-                Err(refusal) => job.owed().refuse(&refusal),
+                Err(refusal) => match self.answered_before(job.request, job.method) {
+                    Some(verdict) => job.ticket.reply(verdict),
+                    None => job.owed().refuse(&refusal),
+                },
             },
             Call::MultiPayInvoice(items) => self.pay_several(job, terms::Method::MultiPayInvoice, multi_pay::invoices(items)),
             Call::MultiPayKeysend(items) => self.pay_several(job, terms::Method::MultiPayKeysend, multi_pay::keysends(items)),
@@ -217,9 +221,6 @@ impl Wallet {
     /// One payment. Its answer comes from the money room; `known` is what a pending one can be told of.
     fn pay(&self, job: Job, method: terms::Method, errand: Errand, known: Option<pay::Known>) {
         let request = job.traced(method, 0, None);
-        if let Some(refusal) = self.refused_before(&request.key) {
-            return job.owed().refuse(&refusal);
-        }
         let deadline_s = job.deadline_s;
         let owed = job.owed();
         let on = move |reply| match reply {
@@ -233,15 +234,19 @@ impl Wallet {
             }
             PayReply::Expired => owed.ticket.reply(Verdict::Refused(Reason::invalid("expired"))),
             PayReply::Refused(refusal) => owed.refuse(&refusal),
+            PayReply::Unknown => owed.ticket.reply(unread()),
             PayReply::Failed => owed.ticket.reply(unwritten()),
         };
         self.order(request, errand, deadline_s, Box::new(on));
     }
 
-    /// What a request was told before the start that left no record. What is in the journal stands before it.
-    fn refused_before(&self, key: &RequestKey) -> Option<Refusal> {
-        let refusal = self.answers().refused().of(&key.event)?;
-        matches!(self.money().stored_answer(key), Ok(None)).then_some(refusal)
+    /// What an item was told before that left no record. What is in the journal stands before it.
+    fn item_refused_before(&self, wallet: &PublicKey, request: &RequestRef) -> Result<Option<Refusal>, ReadError> {
+        let (refused, asked_at_s) = (self.answers().refused(), request.created_at_s);
+        let RequestKey { event, item } = &request.key;
+        let told = refused.told(wallet, asked_at_s, event, Some(*item)).or_else(|| refused.forgotten(wallet, asked_at_s));
+        let Some(refusal) = told else { return Ok(None) };
+        Ok(self.money().stored_answer(&request.key)?.is_none().then_some(refusal))
     }
 
     fn order(&self, request: RequestRef, errand: Errand, deadline_s: u64, on: On<PayReply>) {
@@ -262,13 +267,19 @@ impl Wallet {
                 answers.publish_kept(&event, now_ms);
                 continue;
             }
-            let errand = match self.refused_before(&request.key).map_or(errand, Err) {
-                Ok(errand) => {
+            let before = if errand.is_ok() { self.item_refused_before(&keys.wallet, &request) } else { Ok(None) };
+            let errand = match before.map(|before| before.map_or(errand, Err)) {
+                Ok(Ok(errand)) => {
                     answers.asked().note(request.key, Sum::of_target(&errand.target));
                     errand
                 }
-                Err(refusal) => {
+                Ok(Err(refusal)) => {
                     refuse_item(answers, &keys, &request, &refusal);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "an answer could not be read");
+                    several.refuse(unread());
                     continue;
                 }
             };
@@ -277,6 +288,7 @@ impl Wallet {
                 PayReply::Durable => drop(several),
                 PayReply::Expired => several.refuse(Verdict::Refused(Reason::invalid("expired"))),
                 PayReply::Refused(refusal) => refuse_item(&answers, &keys, &of, &refusal),
+                PayReply::Unknown => several.refuse(unread()),
                 PayReply::Failed => several.refuse(unwritten()),
             };
             self.order(request, errand, deadline_s, Box::new(on));
@@ -304,6 +316,12 @@ fn decided(owed: Owed) -> On<Result<(), Refusal>> {
 fn refuse_item(answers: &Answers, keys: &Keys, request: &RequestRef, refusal: &Refusal) {
     let method = request.method.as_str();
     answers.refuse(&Addressee::of(keys, request), method, method, refusal);
+}
+
+pub(super) fn unread() -> Verdict {
+    let words = "the wallet could not read what it has written down of this request, so whether it was paid is not known: look the \
+                 invoice up, or ask the owner of the wallet, before you pay it in another way";
+    Verdict::Refused(Reason::error(words))
 }
 
 fn unwritten() -> Verdict {

@@ -9,7 +9,7 @@ use super::access::permission::{check_encryption, check_method, check_standing};
 use super::access::rate::Pace;
 use super::access::table::Hosted;
 use super::answers::{Addressee, Answers};
-use super::dispatch::Job;
+use super::dispatch::{Job, unread};
 use super::methods::check_able;
 use super::money::types::KnownAnswer;
 use super::outbox::{Outbox, Seen};
@@ -59,7 +59,10 @@ impl Ticket {
     }
 
     pub(super) fn reply(mut self, verdict: Verdict) {
-        if let Some(reply) = self.reply.take() {
+        let reply = self.reply.take();
+        // The mark goes first: who has the `OK` may ask again at once, and must not be told that the answer will come.
+        drop(self);
+        if let Some(reply) = reply {
             reply(verdict);
         }
     }
@@ -201,10 +204,19 @@ impl Wallet {
         let name = request.as_ref().map_or_else(|_| UNKNOWN_METHOD.to_owned(), Request::result_type);
         let method = request.as_ref().ok().and_then(|request| request.method().ok());
         let admitted = if pace == Pace::Fine { self.admit(draft, hosted, scheme, request) } else { Err(too_fast()) };
+        let told = method.and_then(|method| self.refused_before(draft, hosted, method));
+        let admitted = match (admitted, told) {
+            // Of the same words those that name the reason, unless they ask for another try.
+            (Err(now), Some(told)) if now.code != told.code || pace != Pace::Fine => Err(told),
+            (Ok(_), Some(told)) => Err(told),
+            (admitted, _) => admitted,
+        };
         match admitted {
             Ok((method, call)) => self.begin(draft, hosted, ticket, Begun { method, name, scheme, call }),
-            Err(_) if method.is_some_and(|method| self.answered_before(draft.id, method)) => ticket.reply(Verdict::Accepted),
             Err(refusal) => {
+                if let Some(verdict) = method.and_then(|method| self.answered_before(draft.id, method)) {
+                    return ticket.reply(verdict);
+                }
                 let to = Addressee {
                     keys: &hosted.keys,
                     scheme,
@@ -249,14 +261,22 @@ impl Wallet {
         self.dispatch(Job { ticket, hosted, offer, method, name, scheme, request, created_at_s, deadline_s }, call);
     }
 
-    /// Whether a payment request, refused now, was taken up before: then what was answered stands for ever, whatever became of the
-    /// connection since.
-    fn answered_before(&self, event: EventId, method: Method) -> bool {
+    /// What a payment request was told before as a whole that left no record. Items of several are looked at one by one.
+    fn refused_before(&self, draft: &Draft<'_>, hosted: &Hosted, method: Method) -> Option<Refusal> {
+        let (refused, wallet) = (self.answers().refused(), &hosted.keys.wallet);
+        let is_one = method.is_payment() && !method.is_several();
+        let told = refused.told(wallet, draft.created_at, &draft.id, None);
+        told.or_else(|| refused.forgotten(wallet, draft.created_at).filter(|_| is_one))
+    }
+
+    /// The `OK` of a payment request, refused now, that was taken up before: then what was answered stands for ever, whatever became of
+    /// the connection since. `None`: the journal does not know it.
+    pub(super) fn answered_before(&self, event: EventId, method: Method) -> Option<Verdict> {
         if !method.is_payment() {
-            return false;
+            return None;
         }
         let items = if method.is_several() { MULTI_ITEMS_MAX } else { 1 };
-        let mut is_known = false;
+        let (mut is_known, mut is_unread) = (false, false);
         for item in (0..=u16::MAX).take(items) {
             let key = RequestKey { event, item };
             match self.money().stored_answer(&key) {
@@ -267,10 +287,13 @@ impl Wallet {
                 }
                 Ok(Some(KnownAnswer::Pending)) => is_known = true,
                 Ok(None) => {}
-                Err(error) => tracing::error!(%error, "an answer could not be read"),
+                Err(error) => {
+                    tracing::error!(%error, "an answer could not be read");
+                    is_unread = true;
+                }
             }
         }
-        is_known
+        if is_unread { Some(unread()) } else { is_known.then_some(Verdict::Accepted) }
     }
 
     /// From when on nothing may be done for a request: its `expiration`, and in any case some minutes after it was made.

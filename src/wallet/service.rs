@@ -136,7 +136,7 @@ impl Wallet {
                 _ = ticks.tick() => {}
             }
             self.answers().outbox().sweep(self.answers().clock().now_ms());
-            self.answers().refused().sweep(self.answers().clock().now_s());
+            self.answers().refused().sweep(self.config().freshness_s, self.answers().clock().now_s());
             self.announce_all(false).await;
             // On a thread of its own: the disk may take its time.
             let wallet = self.clone();

@@ -66,8 +66,12 @@ pub enum PayReply {
     /// The request expired before anything was done: `OK false "invalid: expired"`. Nothing was written.
     Expired,
     /// Refused without a trace on disk, because the refusal is about this moment (safe mode, too many in flight, waiting room
-    /// full, connection unknown or revoked): the caller answers with this error. A repeat is judged anew.
+    /// full, connection unknown or revoked): the caller answers with this error. A repeat would be judged anew: that it is told the same
+    /// is the caller's part.
     Refused(Refusal),
+    /// What the journal holds of this request could not be read, so whether it was done before is not known. `OK false "error: ..."`.
+    /// Nothing was done now; it counts neither as refused nor as paid.
+    Unknown,
     /// The journal could not be written; the process is about to end. `OK false "error: ..."`. Nothing was sent by this process, but the
     /// record may be on the disk after all, and then the next start goes on with it: the outcome is not known.
     Failed,
@@ -334,7 +338,7 @@ pub struct Page {
 /// What is known of a request without asking the disk.
 #[derive(Clone, Debug)]
 pub enum KnownAnswer {
-    /// On disk and under way; the answer will be published.
+    /// On disk and under way: the answer will be published, unless the keys for it are gone.
     Pending,
     /// The answer, byte for byte as it was and will be.
     Answered(Event),

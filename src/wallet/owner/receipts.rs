@@ -41,7 +41,7 @@ impl Wallet {
             if let Some(at_ms) = past.seen_at_ms {
                 hosted.seen(at_ms / 1_000);
             }
-            self.answers().refused().remember(past.refused, freshness_s, now_s);
+            self.answers().refused().recall(&hosted.keys.wallet, past.refused, freshness_s, now_s);
             self.answers().outbox().reached(past.told, self.answers().clock().now_ms());
         }
     }

@@ -7,6 +7,7 @@ mod news;
 mod owner;
 mod pending;
 mod recall;
+mod refused;
 mod several;
 
 use std::sync::Arc;

@@ -35,6 +35,8 @@ pub const ENTRIES_MAX: usize = 2_000;
 pub struct Answered {
     /// Names the request.
     pub request: EventId,
+    /// Which item of several; `None`: all of it.
+    pub item: Option<u16>,
     /// `created_at` of the request by its client's clock, unix seconds.
     pub asked_at_s: u64,
     /// By ours, unix milliseconds.
@@ -52,6 +54,8 @@ pub struct Answered {
 pub struct Entry {
     /// Names the request.
     pub request: EventId,
+    /// Which item of several; `None`: all of it, or a line of before items were noted.
+    pub item: Option<u16>,
     /// By the client's clock, unix seconds.
     pub asked_at_s: u64,
     /// Unix milliseconds.
@@ -104,6 +108,8 @@ pub struct RefusedPayment {
     pub request: EventId,
     /// `created_at` of the request by its client's clock, unix seconds.
     pub asked_at_s: u64,
+    /// Which item of several; `None`: all of it.
+    pub item: Option<u16>,
     /// What it was told.
     pub code: ErrorCode,
 }
@@ -112,7 +118,7 @@ impl RefusedPayment {
     fn of(entry: &Entry) -> Option<Self> {
         let is_payment = Method::parse(&entry.method).is_some_and(Method::is_payment);
         let code = ErrorCode::parse(&entry.result).filter(|_| is_payment)?;
-        Some(Self { request: entry.request, asked_at_s: entry.asked_at_s, code })
+        Some(Self { request: entry.request, asked_at_s: entry.asked_at_s, item: entry.item, code })
     }
 }
 
@@ -284,6 +290,7 @@ mod tests {
     fn answered(number: u8, method: &'static str) -> Answered {
         Answered {
             request: EventId::from([number; 32]),
+            item: None,
             asked_at_s: 100,
             answered_at_ms: 100_000 + u64::from(number),
             method,
@@ -319,7 +326,7 @@ mod tests {
         let after = opened(&directory, wallet);
         assert_eq!(after.history(&wallet, 10).unwrap(), before);
         let code = ErrorCode::QuotaExceeded;
-        let refused = vec![RefusedPayment { request: EventId::from([2; 32]), asked_at_s: 100, code }];
+        let refused = vec![RefusedPayment { request: EventId::from([2; 32]), asked_at_s: 100, item: None, code }];
         assert_eq!(after.past(&wallet), Past { seen_at_ms: Some(100_002), told: Vec::new(), refused });
         after.told(&wallet, EventId::from([9; 32]), 150_000);
         after.flush().unwrap();

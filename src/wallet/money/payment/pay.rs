@@ -27,7 +27,10 @@ pub(super) fn pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, o
         Ok(reply) => reply,
         Err(error) => {
             out.push(Effect::Alarm(error.to_string()));
-            PayReply::Refused(Refusal::new(ErrorCode::Internal, "the wallet's journal could not be read; nothing was paid"))
+            PayReply::Refused(Refusal::new(
+                ErrorCode::Internal,
+                "the wallet's journal could not be read; nothing was paid for this request",
+            ))
         }
     };
     out.push(Effect::Reply(token, Reply::Pay(reply)));
@@ -38,8 +41,14 @@ fn try_pay(state: &mut State, rows: &dyn Rows, wish: Wish, now_ms: u64, out: &mu
     let hash = wish.bill.as_ref().ok().map(Bill::hash);
     #[cfg(test)]
     let rows: &dyn Rows = &Forgetful::new(state, rows, &wish.order.request.key, hash);
-    if let Some(reply) = repeated(rows, &wish.order, out)? {
-        return Ok(reply);
+    match repeated(rows, &wish.order, out) {
+        Ok(Some(reply)) => return Ok(reply),
+        Ok(None) => {}
+        Err(error) => {
+            // It may have been paid: from here on nobody may be told that it was not.
+            out.push(Effect::Alarm(error.to_string()));
+            return Ok(PayReply::Unknown);
+        }
     }
     if let Err(refusal) = may_act(state, wish.order.request.connection) {
         return Ok(PayReply::Refused(refusal));

@@ -223,7 +223,10 @@ impl Room {
     pub(super) fn stored_answer(&self, key: &RequestKey) -> Result<Option<KnownAnswer>, RowsError> {
         Ok(match rows::request(&self.shelf, key)? {
             Some(RequestRow::Paying) => Some(KnownAnswer::Pending),
-            Some(RequestRow::Answered(_, event)) => Event::from_bytes(&event).map(KnownAnswer::Answered),
+            // One whose answer could not be made was taken up all the same.
+            Some(RequestRow::Answered(_, event)) => {
+                Some(Event::from_bytes(&event).map_or(KnownAnswer::Pending, KnownAnswer::Answered))
+            }
             Some(RequestRow::Invoice(_)) | None => None,
         })
     }

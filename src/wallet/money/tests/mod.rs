@@ -14,3 +14,4 @@ mod sim;
 mod standing;
 mod support;
 mod turns;
+mod unread;

@@ -166,6 +166,7 @@ fn told(number: u64, reply: PayReply) {
         PayReply::Expired => Said::Refused(number, "expired".to_owned()),
         PayReply::Refused(refusal) => Said::Refused(number, refusal.to_string()),
         PayReply::Failed => Said::Refused(number, "failed".to_owned()),
+        PayReply::Unknown => Said::Refused(number, "unknown".to_owned()),
     });
 }
 

@@ -263,10 +263,12 @@ impl Wallet {
 
     /// What a payment request was told before as a whole that left no record. Items of several are looked at one by one.
     fn refused_before(&self, draft: &Draft<'_>, hosted: &Hosted, method: Method) -> Option<Refusal> {
+        if !method.is_payment() {
+            return None;
+        }
         let (refused, wallet) = (self.answers().refused(), &hosted.keys.wallet);
-        let is_one = method.is_payment() && !method.is_several();
         let told = refused.told(wallet, draft.created_at, &draft.id, None);
-        told.or_else(|| refused.forgotten(wallet, draft.created_at).filter(|_| is_one))
+        if method.is_several() { told } else { told.or_else(|| refused.forgotten(wallet, draft.created_at)) }
     }
 
     /// The `OK` of a payment request, refused now, that was taken up before: then what was answered stands for ever, whatever became of

@@ -29,6 +29,14 @@ pub(in crate::wallet::money) struct Unwanted {
     told: u32,
 }
 
+impl Unwanted {
+    /// It is told now; if it says nothing, again after a pause.
+    fn count_telling(&mut self, now_ms: u64) {
+        self.told = self.told.saturating_add(1);
+        self.tell_at_ms = now_ms.saturating_add(TELL_PAUSE_MAX_MS);
+    }
+}
+
 /// Tells the back end to give the money back; `token` is acknowledged when it has.
 pub(super) fn send_back(state: &mut State, hash: PaymentHash, token: Token, now_ms: u64, out: &mut Vec<Effect>) {
     out.push(Effect::TellHold { hash, word: Word::Cancel });
@@ -42,8 +50,7 @@ pub(super) fn send_back(state: &mut State, hash: PaymentHash, token: Token, now_
     }
     let waiting_max = state.limits.waiting_max;
     let unwanted = state.unwanted.entry(hash).or_default();
-    unwanted.told = unwanted.told.saturating_add(1);
-    unwanted.tell_at_ms = now_ms.saturating_add(TELL_PAUSE_MAX_MS);
+    unwanted.count_telling(now_ms);
     if unwanted.waiting.len() < waiting_max {
         unwanted.waiting.push(token);
     } else {
@@ -72,8 +79,7 @@ pub(super) fn tick(state: &mut State, now_ms: u64, out: &mut Vec<Effect>) {
             silent.push(*hash);
             continue;
         }
-        unwanted.told += 1;
-        unwanted.tell_at_ms = now_ms.saturating_add(TELL_PAUSE_MAX_MS);
+        unwanted.count_telling(now_ms);
         out.push(Effect::TellHold { hash: *hash, word: Word::Cancel });
     }
     for hash in silent {

@@ -23,10 +23,14 @@ use crate::protocol::event::EventRef;
 use crate::protocol::filter::{Filter, SortedTags};
 use crate::protocol::kind;
 
-/// Shards of the map, a power of two.
-const SHARDS: usize = 64;
+/// Shards of the map, a power of two. Far more than threads: a feed of 500 authors takes a lock for each of them, coming and going, and with
+/// 64 shards two such threads met so often that they slept for most of their time.
+const SHARDS: usize = 1_024;
 /// An event with more single-letter tags than this has them put in order before filters are compared with it.
 const UNSORTED_TAGS_MAX: usize = 16;
+/// A list of so many postings keeps its room until it is empty. Feeds of popular authors come and go all the time, and giving room back
+/// that another thread had taken waits for that thread's part of the heap.
+const SMALL_LIST: usize = 32;
 /// The place of a posting that does not stand in the index.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
@@ -34,8 +38,13 @@ pub(super) const NOWHERE: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct Index {
     keys: Keys,
-    shards: Box<[RwLock<HashTable<Postings>>]>,
+    shards: Box<[Shard]>,
 }
+
+/// A line of memory of its own: whoever takes one lock does not wait for the line of another.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard(RwLock<HashTable<Postings>>);
 
 #[derive(Debug)]
 struct Postings {
@@ -56,7 +65,7 @@ struct Posting {
 impl Index {
     /// An empty index.
     pub fn new(keys: Keys) -> Self {
-        Self { keys, shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
+        Self { keys, shards: (0..SHARDS).map(|_| Shard::default()).collect() }
     }
 
     /// How many places a subscription to these filters needs.
@@ -96,7 +105,7 @@ impl Index {
             }
             if list.is_empty() {
                 entry.remove();
-            } else if list.spilled() && list.capacity() > list.len() * 4 {
+            } else if list.capacity() > SMALL_LIST.max(list.len() * 4) {
                 list.shrink_to_fit();
             }
         });
@@ -148,25 +157,33 @@ impl Index {
     /// Keys that have postings, and postings: for tests and measurements.
     pub fn size(&self) -> (usize, usize) {
         self.shards.iter().fold((0, 0), |(keys, postings), shard| {
-            let shard = shard.read();
+            let shard = shard.0.read();
             (keys + shard.len(), postings + shard.iter().map(|entry| entry.list.len()).sum::<usize>())
         })
     }
 
     fn shard(&self, key: u64) -> &RwLock<HashTable<Postings>> {
         // The table itself uses the highest and the lowest bits.
-        &self.shards[(key >> 32) as usize % SHARDS]
+        &self.shards[(key >> 32) as usize % SHARDS].0
     }
 
+    /// Every key of a subscription, with its filter and its slot. Lists are in order and feeds share popular authors, so two threads that
+    /// began both at the first would walk side by side and wait for each other's memory at each step: each begins somewhere else.
     fn each_slot(&self, subscription: &Arc<Subscription>, mut call: impl FnMut(u64, u32, u32)) {
-        let mut slot = 0;
+        let mut slots: SmallVec<[(u64, u32, u32); 16]> = SmallVec::with_capacity(subscription.places.len());
         for (filter, number) in subscription.filters.iter().zip(0..) {
-            self.keys.each(&Dimension::of(filter), |key| {
-                call(key, number, slot);
-                slot += 1;
-            });
+            self.keys
+                .each(&Dimension::of(filter), |key| slots.push((key, number, u32::try_from(slots.len()).unwrap_or(NOWHERE))));
         }
+        let (later, first) = slots.split_at(begin(subscription, slots.len()));
+        first.iter().chain(later).for_each(|(key, filter, slot)| call(*key, *filter, *slot));
     }
+}
+
+/// Where a subscription begins with its keys: always at the same one, and hardly where another does.
+fn begin(subscription: &Arc<Subscription>, keys: usize) -> usize {
+    let spread = (Arc::as_ptr(subscription).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    (spread as usize).checked_rem(keys).unwrap_or(0)
 }
 
 /// Under the lock of the shard only.

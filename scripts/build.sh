@@ -24,7 +24,7 @@ watch_rocksdb() {
 }
 
 if ! rocksdb_built; then
-    echo "== First build: RocksDB is compiled once, about ten minutes on two cores; later builds take seconds." >&2
+    echo "== First build: a quarter to half an hour on two cores, most of it RocksDB, which is compiled once; later builds take seconds to minutes." >&2
     watch_rocksdb &
     watcher=$!
     trap 'kill "$watcher" 2>/dev/null || true' EXIT

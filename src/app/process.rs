@@ -25,6 +25,8 @@ pub fn prepare(connections_max: usize) {
     let needed = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(FILES_BESIDE_CONNECTIONS);
     let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if open_files < needed {
-        tracing::warn!(open_files, needed, "the system allows fewer open files than limits.connections needs");
+        let words = "the system allows fewer open files than limits.connections needs: connections beyond that wait until others go. Allow more \
+                     (ulimit -Hn, or LimitNOFILE= of the service), or lower limits.connections";
+        tracing::warn!(open_files, needed, "{words}");
     }
 }

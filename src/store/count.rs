@@ -20,7 +20,7 @@ use crate::protocol::filter::Filter;
 pub struct Count {
     /// So many.
     pub count: u64,
-    /// There may be more: counting stopped at its cap.
+    /// There are more: counting stopped at its cap.
     pub approximate: bool,
 }
 
@@ -68,15 +68,16 @@ impl Counting {
                 Next::Later => return Ok(Step::More),
                 Next::Candidate(found) => found,
             };
-            if self.so_far.count >= self.cap {
-                self.so_far.approximate = true;
-                return Ok(Step::Done);
-            }
             let place = found.row.place;
             let counts = self.streams.is_decided(&found.row) || {
                 budget.spend(FETCH);
                 fetch(&self.streams, found, &reader, now_s)?.is_some()
             };
+            // One more than the cap must really be there: as many as the cap are an exact number.
+            if counts && self.so_far.count >= self.cap {
+                self.so_far.approximate = true;
+                return Ok(Step::Done);
+            }
             self.so_far.count += u64::from(counts);
             self.streams.settle(place, |_, _| false);
         }
